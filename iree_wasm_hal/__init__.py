@@ -1,0 +1,1 @@
+"""Runs IREE archives whose kernels are WebAssembly, on the engine you name."""

@@ -1,0 +1,1 @@
+"""The iree-wasm command. Internal: may change at any time."""

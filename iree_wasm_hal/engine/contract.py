@@ -1,0 +1,229 @@
+"""What an engine plugin implements: four Protocols and the data they exchange.
+
+The picture behind it: one linear memory exists first; any number of compiled programs are
+instantiated on it, one instance per program and worker thread; the core calls integer functions
+of those instances. Nothing else crosses the boundary.
+
+A program that reaches an engine was relinked by the core (``iree_wasm_hal.wasm``): it imports
+exactly one thing, the memory ``("env", "memory")``, has no start function and no data segments,
+and instantiating it writes nothing to the memory.
+
+Every engine exception is translated into ``iree_wasm_hal.errors`` by the plugin
+(``raise ... from``).
+"""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Protocol
+
+__all__ = [
+    "PAGE_SIZE",
+    "Engine",
+    "EngineInfo",
+    "Feature",
+    "Instance",
+    "Memory",
+    "MemoryModel",
+    "MemoryType",
+    "Program",
+    "WasmFunction",
+]
+
+PAGE_SIZE = 65536
+"""Bytes in a wasm page. Spec: https://webassembly.github.io/spec/core/exec/runtime.html#memory-instances"""
+
+WasmFunction = Callable[..., int | None]
+"""An exported function: Python ints in (i32/i64), an int or None out; the GIL is released inside."""
+
+
+class Feature(enum.Enum):
+    """What an engine may or may not be able to do; values are the names that users see."""
+
+    BULK_MEMORY = "bulk-memory"
+    SIGN_EXTENSION = "sign-ext"
+    NONTRAPPING_FPTOINT = "nontrapping-fptoint"
+    MULTI_VALUE = "multivalue"
+    REFERENCE_TYPES = "reference-types"
+    SIMD128 = "simd128"
+    RELAXED_SIMD = "relaxed-simd"
+    RELAXED_MADD = "relaxed-madd"
+    RELAXED_DOT = "relaxed-dot"
+    ATOMICS = "atomics"
+    MEMORY64 = "memory64"
+    MULTI_MEMORY = "multi-memory"
+    TAIL_CALL = "tail-call"
+    EXCEPTIONS = "exception-handling"
+    EXTENDED_CONST = "extended-const"
+    # Abilities of the engine itself, not of its wasm dialect.
+    SHARED_MEMORY = "shared-memory"
+    THREADS = "threads"
+    SERIALIZE = "serialize"
+    INTERRUPT = "interrupt"
+
+
+class MemoryModel(enum.Enum):
+    """Whether programs import the memory, or the engine owns it and the plugin lends it out."""
+
+    IMPORTS = "imports"
+    OWNS = "owns"
+
+
+@dataclass(frozen=True, slots=True)
+class EngineInfo:
+    """Who an engine is, for ``iree-wasm engines`` and for error messages."""
+
+    name: str
+    """Entry-point name, such as ``"wasmtime"``."""
+    version: str
+    """Version that the engine's library reports."""
+    library_path: str
+    """File of the native library, or ``""`` where there is none."""
+    memory_model: MemoryModel
+    features: frozenset[Feature]
+    """Probed on this machine, not declared from memory."""
+    notes: dict[Feature, str] = field(default_factory=dict)
+    """Reason for each missing feature whose absence needs one."""
+
+
+@dataclass(frozen=True, slots=True)
+class MemoryType:
+    """Type of a linear memory. Spec: https://webassembly.github.io/spec/core/syntax/types.html#memory-types"""
+
+    min_page_count: int
+    max_page_count: int
+    shared: bool = False
+    index64: bool = False
+
+
+class Memory(Protocol):
+    """A linear memory that exists before any instance. Thread-safe except ``close``."""
+
+    @property
+    def type(self) -> MemoryType:
+        """The type it was created with."""
+        ...
+
+    @property
+    def page_count(self) -> int:
+        """Current size in pages (64 KiB)."""
+        ...
+
+    def grow(self, delta_page_count: int) -> None:
+        """Grows the memory; its base address never changes.
+
+        Raises:
+            LimitError: The declared maximum or the machine does not allow it.
+            ClosedError: The memory is closed.
+        """
+        ...
+
+    def view(self) -> memoryview:
+        """A writable zero-copy view (format ``B``) of the current size.
+
+        The view keeps the native memory alive: it stays valid after ``grow`` (showing the old
+        size) and after ``close``.
+
+        Raises:
+            ClosedError: The memory is closed.
+        """
+        ...
+
+    def close(self) -> None:
+        """Gives the memory up. The native memory goes with the last view and instance."""
+        ...
+
+
+class Program(Protocol):
+    """Compiled code: immutable, shared by all threads. Thread-safe."""
+
+    def serialize(self) -> bytes:
+        """The compiled image, for ``Engine.deserialize`` of the same engine, version and CPU.
+
+        Raises:
+            EngineError: The engine lacks ``Feature.SERIALIZE``.
+        """
+        ...
+
+    def close(self) -> None:
+        """Gives the program up; instances made from it live on."""
+        ...
+
+
+class Instance(Protocol):
+    """A program bound to a memory, for one worker thread at a time (thread-compatible)."""
+
+    def function(self, name: str) -> WasmFunction:
+        """The exported function ``name``.
+
+        Calling it raises TrapError (a trap), InterruptedCallError (``interrupt``) or
+        ClosedError. The instance stays usable after each of them but ClosedError. Integers are
+        taken modulo 2**32 or 2**64 and come back signed.
+
+        Raises:
+            EngineError: There is no such exported function.
+        """
+        ...
+
+    def interrupt(self) -> None:
+        """Ends the call that is running on this instance, from any thread; no-op otherwise.
+
+        Raises:
+            EngineError: The engine lacks ``Feature.INTERRUPT``.
+        """
+        ...
+
+    def close(self) -> None:
+        """Frees the instance. Idempotent."""
+        ...
+
+
+class Engine(Protocol):
+    """A WebAssembly engine. Thread-safe."""
+
+    @property
+    def info(self) -> EngineInfo:
+        """Name, version and probed features."""
+        ...
+
+    def compile(self, wasm: bytes) -> Program:
+        """Validates and compiles a module.
+
+        Raises:
+            WasmCompileError: The engine refuses it; says why in the engine's words.
+        """
+        ...
+
+    def deserialize(self, image: bytes) -> Program:
+        """Loads what ``Program.serialize`` gave. The image must be trusted: it is machine code.
+
+        Raises:
+            WasmCompileError: The image is for another engine, version or CPU.
+            EngineError: The engine lacks ``Feature.SERIALIZE``.
+        """
+        ...
+
+    def create_memory(self, memory_type: MemoryType) -> Memory:
+        """Creates a zeroed memory of ``min_page_count`` pages.
+
+        Raises:
+            LimitError: The machine cannot give it.
+            EngineError: The engine lacks ``SHARED_MEMORY`` or ``MEMORY64`` and the type asks for it.
+        """
+        ...
+
+    def instantiate(self, program: Program, memory: Memory) -> Instance:
+        """Binds a program to a memory. Writes nothing to the memory.
+
+        Raises:
+            EngineError: The program's memory import does not fit the memory, or either is
+                another engine's.
+            ClosedError: Either is closed.
+        """
+        ...
+
+    def close(self) -> None:
+        """Gives the engine up; programs, memories and instances live on."""
+        ...

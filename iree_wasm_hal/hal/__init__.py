@@ -1,0 +1,1 @@
+"""IREE's HAL on one linear memory. Internal: may change at any time."""

@@ -1,0 +1,1 @@
+"""WebAssembly binaries as data: sections, dylink.0, relinking, the executor. Internal: may change at any time."""
