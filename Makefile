@@ -1,0 +1,63 @@
+# Everything runs in .venv, which `make venv` builds from python3 (3.10 or newer) and pip alone.
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+NICE ?=
+WORKERS ?= 2
+
+PROJECTS := pyproject.toml $(sort $(wildcard plugins/*/pyproject.toml))
+PLUGINS := $(patsubst %/pyproject.toml,%,$(filter plugins/%,$(PROJECTS)))
+# The stamp's name carries what the environment was made from: any change of a project file or of
+# the Python makes a new name, and nothing else does (not a fresh checkout's file times).
+STAMP := $(VENV)/.installed-$(shell (cat Makefile $(PROJECTS); $(PYTHON) -V) 2>&1 | sha256sum | cut -c1-16)
+PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
+
+.DEFAULT_GOAL := help
+.PHONY: help venv demo demo-2 test test-onnx check format wheels clean
+
+help: ## lists the targets
+	@sed -n 's/^\([a-z0-9-]*\):.*## /\1: /p' $(MAKEFILE_LIST) | awk -F': ' '{printf "  make %-10s %s\n", $$1, $$2}'
+
+venv: $(STAMP) ## builds .venv with the core, the plugins and everything tests and demos need
+
+$(STAMP):
+	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10) and "python3 is older than 3.10; set PYTHON=")'
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(PIP) install --upgrade 'pip>=25.1' 'hatchling>=1.25'
+	$(PIP) install --editable '.[ml-dtypes,cli,compiler]' $(foreach p,$(PLUGINS),--editable $(p)) \
+	  --group test --group check --group demo
+	# silero-vad asks for torch; only its model files are used here.
+	$(PIP) install --no-deps 'silero-vad>=6.2'
+	rm -f $(VENV)/.installed-*
+	touch $@
+
+demo: $(STAMP) ## recognises this repository's own files with the Magika model
+	$(BIN)/python demos/magika_demo.py
+
+demo-2: $(STAMP) ## draws a picture with text and reads it with the PP-OCR models
+	$(BIN)/python demos/ocr_demo.py
+
+test: $(STAMP) ## runs all tests, a fixed fifth of the ONNX node tests among them
+	$(NICE) $(BIN)/python -m pytest -n $(WORKERS) --dist loadgroup
+
+test-onnx: $(STAMP) ## runs every ONNX backend node test here and on native IREE
+	$(NICE) $(BIN)/python tests/onnx/run_node_tests.py --jobs $(WORKERS)
+
+check: $(STAMP) ## format, lint and types
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+
+format: $(STAMP) ## formats and fixes what can be fixed
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+wheels: $(STAMP) ## builds the core's and the plugins' wheels into dist/
+	rm -rf dist
+	mkdir dist
+	$(foreach p,. $(PLUGINS),$(PIP) wheel --no-deps --no-build-isolation --wheel-dir dist $(p) &&) true
+	@ls dist
+
+clean: ## removes everything that make made
+	rm -rf $(VENV) dist build .pytest_cache .mypy_cache .ruff_cache .hypothesis
