@@ -1,1 +1,1 @@
-"""IREE's VM: archive, ISA, verifier, execution, native modules. Internal: may change at any time."""
+"""IREE's VM: archive, ISA, verifier, execution, native modules. Internal: may change any time."""
