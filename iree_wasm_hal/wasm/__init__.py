@@ -1,1 +1,4 @@
-"""WebAssembly binaries as data: sections, dylink.0, relinking, the executor. Internal: may change at any time."""
+"""WebAssembly binaries as data: sections, dylink.0, relinking, the executor.
+
+Internal: may change at any time.
+"""
