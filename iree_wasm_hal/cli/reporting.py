@@ -6,10 +6,13 @@ import json
 import os
 import sys
 import traceback
-from collections.abc import Callable, Mapping, Sequence
 from enum import IntEnum
 
 from iree_wasm_hal.errors import ArgumentError, Error
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
 
 __all__ = ["ExitStatus", "UsageError", "format_table", "guarded", "print_json"]
 
