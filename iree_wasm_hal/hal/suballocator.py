@@ -1,0 +1,226 @@
+"""Suballocation of one growable linear memory. All state is on the host."""
+
+from __future__ import annotations
+
+import threading
+from bisect import bisect_left, insort
+from collections import deque
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from iree_wasm_hal.errors import LimitError
+
+if TYPE_CHECKING:
+    from iree_wasm_hal.hal.guest_memory import GuestMemory
+
+__all__ = ["ALIGNMENT", "RESERVED_BYTE_LENGTH", "AllocatorStatistics", "Block", "Suballocator"]
+
+ALIGNMENT = 64
+"""Every block starts and ends on a multiple of this: a cache line, and the widest vector."""
+
+RESERVED_BYTE_LENGTH = 65536
+"""Bytes at address 0 that nobody ever uses: a null pointer meets nothing there, and engines may
+fold constant offsets below this into addresses."""
+
+_MAX_CACHED_PER_SIZE = 16
+
+
+@dataclass(frozen=True, slots=True)
+class AllocatorStatistics:
+    """Bytes of the linear memory at one moment."""
+
+    used: int
+    """In live blocks."""
+    peak: int
+    """Largest ``used`` so far."""
+    capacity: int
+    """That can be allocated at the current memory size."""
+    largest_free_block: int
+    limit: int
+    """``capacity`` when the memory has grown to its maximum."""
+
+
+class Block:
+    """A range of linear memory; given back when the last reference goes."""
+
+    __slots__ = ("_retired", "byte_length", "guest_ptr")
+
+    def __init__(self, guest_ptr: int, byte_length: int, retired: deque[int]) -> None:
+        self.guest_ptr = guest_ptr
+        self.byte_length = byte_length
+        self._retired = retired
+
+    def __del__(self) -> None:
+        # Any thread may drop the last reference, also from within the garbage collector: append
+        # takes no lock, the next allocation frees the block.
+        self._retired.append(self.guest_ptr)
+
+
+class Suballocator:
+    """Best fit with immediate coalescing, behind a cache of recently freed sizes.
+
+    A freed block first waits in the cache of its exact size, because a program asks for the same
+    sizes on every call; cached blocks are merged with their neighbours as soon as no free range
+    is large enough. Thread-safe.
+    """
+
+    __slots__ = (
+        "_by_end",
+        "_by_start",
+        "_cache",
+        "_end",
+        "_live",
+        "_lock",
+        "_memory",
+        "_peak",
+        "_retired",
+        "_sorted",
+        "_used",
+    )
+
+    def __init__(self, memory: GuestMemory) -> None:
+        self._memory = memory
+        self._lock = threading.Lock()
+        self._retired: deque[int] = deque()
+        self._cache: dict[int, list[int]] = {}  # byte length -> starts
+        self._live: dict[int, int] = {}  # start -> byte length
+        self._sorted: list[tuple[int, int]] = []  # free ranges as (byte length, start)
+        self._by_start: dict[int, int] = {}  # free ranges: start -> byte length
+        self._by_end: dict[int, int] = {}  # free ranges: end -> start
+        self._used = 0
+        self._peak = 0
+        self._end = RESERVED_BYTE_LENGTH
+        self._extend(memory.byte_length)
+
+    def allocate(self, byte_length: int, alignment: int = ALIGNMENT) -> Block:
+        """Allocates at least ``byte_length`` bytes; their contents are undefined.
+
+        Args:
+            byte_length: 0 or more; also a block of 0 bytes has an address of its own.
+            alignment: Of the address; a power of two.
+
+        Raises:
+            LimitError: The memory cannot hold it: not below its limit, or not on this machine.
+        """
+        size = (byte_length + 63) & -64 or 64
+        if alignment > ALIGNMENT:
+            return self._allocate_aligned(size, alignment)
+        with self._lock:
+            if self._retired:
+                self._drain()
+            cached = self._cache.get(size)
+            start = cached.pop() if cached else self._take(size)
+            self._live[start] = size
+            used = self._used + size
+            self._used = used
+            if used > self._peak:  # noqa: PLR1730 - max() is a call on the hot path
+                self._peak = used
+        return Block(start, size, self._retired)
+
+    def statistics(self) -> AllocatorStatistics:
+        """Takes the figures; merges all free blocks first."""
+        with self._lock:
+            self._drain()
+            self._flush_cache()
+            return AllocatorStatistics(
+                used=self._used,
+                peak=self._peak,
+                capacity=self._end - RESERVED_BYTE_LENGTH,
+                largest_free_block=self._sorted[-1][0] if self._sorted else 0,
+                limit=self._memory.limit - RESERVED_BYTE_LENGTH,
+            )
+
+    def _allocate_aligned(self, size: int, alignment: int) -> Block:
+        with self._lock:
+            self._drain()
+            start = self._take(size + alignment - ALIGNMENT)
+            end = start + size + alignment - ALIGNMENT
+            aligned = -(-start // alignment) * alignment
+            self._insert(start, aligned - start)
+            self._insert(aligned + size, end - aligned - size)
+            self._live[aligned] = size
+            self._used += size
+            self._peak = max(self._peak, self._used)
+        return Block(aligned, size, self._retired)
+
+    def _drain(self) -> None:
+        """Frees the blocks whose last reference went."""
+        retired, live, cache = self._retired, self._live, self._cache
+        while retired:
+            start = retired.popleft()
+            size = live.pop(start)
+            self._used -= size
+            starts = cache.get(size)
+            if starts is None:
+                cache[size] = [start]
+            elif len(starts) < _MAX_CACHED_PER_SIZE:
+                starts.append(start)
+            else:
+                self._insert(start, size)
+
+    def _flush_cache(self) -> None:
+        for size, starts in self._cache.items():
+            for start in starts:
+                self._insert(start, size)
+        self._cache.clear()
+
+    def _take(self, size: int) -> int:
+        """Takes the smallest free range that holds ``size`` bytes; grows the memory for it."""
+        index = bisect_left(self._sorted, (size, 0))
+        if index == len(self._sorted):
+            self._flush_cache()
+            index = bisect_left(self._sorted, (size, 0))
+        if index == len(self._sorted):
+            self._grow(size)
+            index = bisect_left(self._sorted, (size, 0))
+        free_size, start = self._sorted.pop(index)
+        del self._by_start[start], self._by_end[start + free_size]
+        if free_size > size:
+            self._add(start + size, free_size - size)
+        return start
+
+    def _insert(self, start: int, size: int) -> None:
+        """Makes a range free, merged with the free ranges on both sides."""
+        if not size:
+            return
+        before = self._by_end.get(start)
+        if before is not None:
+            size += start - before
+            self._remove(before)
+            start = before
+        after_size = self._by_start.get(start + size)
+        if after_size is not None:
+            self._remove(start + size)
+            size += after_size
+        self._add(start, size)
+
+    def _add(self, start: int, size: int) -> None:
+        insort(self._sorted, (size, start))
+        self._by_start[start] = size
+        self._by_end[start + size] = start
+
+    def _remove(self, start: int) -> None:
+        size = self._by_start.pop(start)
+        del self._by_end[start + size]
+        del self._sorted[bisect_left(self._sorted, (size, start))]
+
+    def _grow(self, size: int) -> None:
+        tail = self._by_end.get(self._end, self._end)  # the free range at the end counts too
+        try:
+            self._memory.grow_to(tail + size)
+        except LimitError as error:
+            limit = self._memory.limit - RESERVED_BYTE_LENGTH
+            raise LimitError(
+                f"out of linear memory: {size} bytes asked for, {self._used} of {limit} in use"
+                f" (largest free block: {self._sorted[-1][0] if self._sorted else 0} bytes,"
+                f" memory now {self._memory.byte_length} bytes); raise max_memory_bytes,"
+                " release outputs, or use a smaller batch",
+                name="linear memory",
+                asked=size,
+                allowed=limit,
+            ) from error
+        self._extend(self._memory.byte_length)
+
+    def _extend(self, end: int) -> None:
+        start, self._end = self._end, max(end, self._end)
+        self._insert(start, self._end - start)
