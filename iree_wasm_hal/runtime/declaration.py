@@ -1,4 +1,4 @@
-"""Reads ``iree.abi.declaration``: the signature that the compiler writes beside an exported function.
+"""Reads ``iree.abi.declaration``, the signature that the compiler writes beside a function.
 
 It is text, such as
 ``sync func @main(%input0: tensor<?x4xf32>, %input1: i32) -> (%output0: tensor<?x4xf32>)``. It is a
@@ -178,4 +178,4 @@ def _tensor_type(text: str) -> Type:
 
 def _is_number_type(text: str) -> bool:
     stem = text.lstrip("us") if text[:2] in ("ui", "si") else text
-    return stem[:1] in ("i", "f") and stem[1:2].isdecimal() or text == "bf16"
+    return (stem[:1] in ("i", "f") and stem[1:2].isdecimal()) or text == "bf16"

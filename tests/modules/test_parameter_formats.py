@@ -7,19 +7,21 @@ import json
 import os
 import struct
 from pathlib import Path
+from typing import Any
 
-import iree.runtime as rt
+import iree.runtime as rt  # type: ignore[import-untyped]  # ships no types
 import numpy as np
+import numpy.typing as npt
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from safetensors.numpy import save_file
 
-from iree_wasm_hal.errors import ParameterError
-from iree_wasm_hal.vm.modules.io_parameters.index import DataEntry, SplatEntry
+from iree_wasm_hal.errors import InvocationError, ParameterError
+from iree_wasm_hal.vm.modules.io_parameters.index import DataEntry, Parameter, SplatEntry
 from iree_wasm_hal.vm.modules.io_parameters.source import open_parameters, parse_archive
 
-ARRAYS = {
+ARRAYS: dict[str, npt.NDArray[Any]] = {
     "weight": np.arange(35, dtype=np.float32).reshape(5, 7),
     "bias/é": np.arange(3, dtype=np.int64),
     "empty": np.zeros((0, 4), np.float16),
@@ -51,19 +53,23 @@ def contents(path: Path) -> dict[str, bytes]:
 
 def ours(path: Path) -> dict[str, bytes]:
     (index,) = open_parameters({"scope": path}).values()
-    return {
-        key: bytes(entry.data)
-        if isinstance(entry, DataEntry)
-        else entry.pattern * (entry.byte_length // len(entry.pattern))
-        for key, entry in index.entries.items()
-    }
+    return {key: read(parameter) for key, parameter in index.parameters.items()}
+
+
+def read(parameter: Parameter) -> bytes:
+    entry = parameter.entry
+    if isinstance(entry, SplatEntry):
+        return entry.pattern * (entry.byte_length // len(entry.pattern))
+    target = bytearray(entry.byte_length)
+    parameter.file.read_into(entry.byte_offset, memoryview(target))
+    return bytes(target)
 
 
 def test_irpa_equals_ireees_own_reading(tmp_path: Path) -> None:
     path = iree_archive(tmp_path)
     assert ours(path) == contents(path)
     (index,) = open_parameters({"": path}).values()
-    assert index.entries["splat4"] == SplatEntry(b"\x01\x02\x03\x04", 64)
+    assert index.parameters["splat4"].entry == SplatEntry(b"\x01\x02\x03\x04", 64)
 
 
 def test_safetensors_equals_what_the_package_wrote(tmp_path: Path) -> None:
@@ -106,8 +112,8 @@ def test_archives_of_one_scope_complete_each_other(tmp_path: Path) -> None:
     first = iree_archive(tmp_path)
     second = {"extra": np.arange(4, dtype=np.int8)}
     (index,) = open_parameters({"model": [first, second]}).values()
-    assert index.entries["extra"].byte_length == 4
-    with pytest.raises(ParameterError, match=r"scope 'model': key 'weight' is in numpy arrays"):
+    assert index.parameters["extra"].entry.byte_length == 4
+    with pytest.raises(ParameterError, match=r"scope 'model': key 'weight' is in a numpy array"):
         open_parameters({"model": [first, {"weight": ARRAYS["weight"]}]})
 
 
@@ -122,17 +128,16 @@ def test_linked_archives_are_one(tmp_path: Path) -> None:
     data = bytes(linked) + (tmp_path / "b.irpa").read_bytes()
     entries = parse_archive(memoryview(data), "linked")
     assert set(entries) == {*ARRAYS, "splat4", "splat1", "other"}
-    assert isinstance(entries["other"], DataEntry)
-    assert bytes(entries["other"].data) == b"1234"
+    entry = entries["other"]
+    assert isinstance(entry, DataEntry)
+    assert data[entry.byte_offset : entry.byte_offset + entry.byte_length] == b"1234"
 
 
 def test_arrays_are_served_in_place() -> None:
     array = np.zeros(4, np.float32)
     (index,) = open_parameters({"": {"w": array}}).values()
-    entry = index.entries["w"]
-    assert isinstance(entry, DataEntry)
     array[1] = 1
-    assert bytes(entry.data) == array.tobytes()
+    assert read(index.parameters["w"]) == array.tobytes()
     with pytest.raises(ParameterError, match="must be C-contiguous"):
         open_parameters({"": {"w": np.zeros((2, 3)).T}})
 
@@ -215,6 +220,14 @@ def test_mutated_archives_never_raise_anything_else(data: st.DataObject) -> None
         mutant[data.draw(st.integers(0, len(mutant) - 1))] = data.draw(st.integers(0, 255))
     with contextlib.suppress(ParameterError):
         parse_archive(memoryview(bytes(mutant)), "mutant")
+
+
+def test_a_file_cut_short_after_opening_is_an_error(tmp_path: Path) -> None:
+    path = iree_archive(tmp_path)
+    (index,) = open_parameters({"": path}).values()
+    os.truncate(path, 64)
+    with pytest.raises(InvocationError, match="the file ends at byte"):
+        read(index.parameters["weight"])
 
 
 def test_only_regular_files_are_opened(tmp_path: Path) -> None:

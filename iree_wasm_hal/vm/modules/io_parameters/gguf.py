@@ -84,14 +84,15 @@ def parse_gguf(data: memoryview, source: str) -> dict[str, Entry]:
         if name in spans:
             raise reader.error(f"key {name!r} occurs twice")
         spans[name] = (offset, byte_length)
-    body = data[min(len(data), -(-reader.position // alignment) * alignment) :]
+    body_offset = -(-reader.position // alignment) * alignment
+    body_length = max(0, len(data) - body_offset)
     entries: dict[str, Entry] = {}
     for name, (offset, byte_length) in spans.items():
-        if offset + byte_length > len(body):
+        if offset + byte_length > body_length:
             raise reader.error(
-                f"tensor {name!r} is data bytes {offset} to {offset + byte_length} of {len(body)}"
+                f"tensor {name!r} is data bytes {offset} to {offset + byte_length} of {body_length}"
             )
-        entries[name] = DataEntry(body[offset : offset + byte_length])
+        entries[name] = DataEntry(body_offset + offset, byte_length)
     return entries
 
 

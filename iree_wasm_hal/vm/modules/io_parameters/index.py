@@ -7,23 +7,25 @@ them up by key. Keys are names inside a file and never become paths.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 from iree_wasm_hal.errors import ParameterError
 
-__all__ = ["DataEntry", "Entry", "ParameterIndex", "SplatEntry"]
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from iree_wasm_hal.hal.file import File
+
+__all__ = ["DataEntry", "Entry", "Parameter", "ParameterIndex", "SplatEntry"]
 
 
 @dataclass(frozen=True, slots=True)
 class DataEntry:
     """A parameter whose bytes are stored."""
 
-    data: memoryview
-    """Format ``B``; a slice of the mapped file or of a numpy array. Writable only for arrays."""
-
-    @property
-    def byte_length(self) -> int:
-        """Length of the parameter in bytes."""
-        return self.data.nbytes
+    byte_offset: int
+    """From the start of the file."""
+    byte_length: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,26 +40,34 @@ class SplatEntry:
 Entry = DataEntry | SplatEntry
 
 
+@dataclass(frozen=True, slots=True)
+class Parameter:
+    """An entry and where it is stored."""
+
+    entry: Entry
+    file: File
+    source: str
+    """Name of the file (or ``"numpy array"``), for messages."""
+
+
 @dataclass(slots=True)
 class ParameterIndex:
     """All parameters of one scope, from one or more sources."""
 
     scope: str
-    entries: dict[str, Entry] = field(default_factory=dict)
-    source_of: dict[str, str] = field(default_factory=dict)
-    """Which file (or ``"numpy arrays"``) a key came from, for messages."""
+    parameters: dict[str, Parameter] = field(default_factory=dict)
 
-    def add(self, entries: dict[str, Entry], source: str) -> None:
+    def add(self, entries: Mapping[str, Entry], file: File, source: str) -> None:
         """Adds the parameters of one source.
 
         Raises:
             ParameterError: A key is there already; which of the two is meant is not ours to guess.
         """
         for key, entry in entries.items():
-            if key in self.entries:
+            known = self.parameters.get(key)
+            if known is not None:
                 raise ParameterError(
                     f"parameter scope {self.scope!r}: key {key!r} is in {source} and in "
-                    f"{self.source_of[key]}; give each key once"
+                    f"{known.source}; give each key once"
                 )
-            self.entries[key] = entry
-            self.source_of[key] = source
+            self.parameters[key] = Parameter(entry, file, source)

@@ -85,19 +85,21 @@ class _Archive:
         table = self._segment("entry table", _Range(*numbers[1:3]))
         self._metadata = self._segment("metadata segment", _Range(*numbers[3:5]))
         self._storage = self._segment("storage segment", _Range(*numbers[5:7]))
-        self._read_table(table, count, entries)
+        table_bytes = self._data[table.offset : table.offset + table.length]
+        self._read_table(table_bytes, count, entries)
         return int(next_offset)
 
-    def _segment(self, what: str, span: _Range) -> memoryview:
+    def _segment(self, what: str, span: _Range) -> _Range:
+        """A segment with its offset in the file instead of the header's."""
         begin = self._base + span.offset
         if span.length == 0:
-            return self._data[:0]
+            return _Range(self._base, 0)
         if begin + span.length > len(self._data):
             raise self._error(
                 f"{what} at bytes {begin} to {begin + span.length} runs past the end of the file "
                 f"({len(self._data)} bytes)"
             )
-        return self._data[begin : begin + span.length]
+        return _Range(begin, span.length)
 
     def _read_table(self, table: memoryview, count: int, entries: dict[str, Entry]) -> None:
         position = 0
@@ -114,8 +116,8 @@ class _Archive:
             position += (size + _ENTRY_ALIGNMENT - 1) // _ENTRY_ALIGNMENT * _ENTRY_ALIGNMENT
             if kind == _SKIP:
                 continue
-            name_bytes = self._slice(self._metadata, "name", number, _Range(*refs[:2]))
-            name = bytes(name_bytes).decode("utf-8", "surrogateescape")
+            begin, end = self._locate(self._metadata, "name", number, _Range(*refs[:2]))
+            name = bytes(self._data[begin:end]).decode("utf-8", "surrogateescape")
             if name in entries:
                 raise self._error(f"key {name!r} occurs twice")
             entries[name] = self._entry(kind, body, name, number)
@@ -123,7 +125,8 @@ class _Archive:
     def _entry(self, kind: int, body: memoryview, name: str, number: int) -> Entry:
         if kind == _DATA_TYPE and len(body) >= _DATA.size:
             span = _Range(*_DATA.unpack_from(body))
-            return DataEntry(self._slice(self._storage, "data", number, span))
+            begin, end = self._locate(self._storage, "data", number, span)
+            return DataEntry(begin, end - begin)
         if kind == _SPLAT_TYPE and len(body) >= _SPLAT.size:
             length, pattern, pattern_length = _SPLAT.unpack_from(body)
             if pattern_length not in _PATTERN_BYTE_LENGTHS or length % pattern_length:
@@ -139,15 +142,17 @@ class _Archive:
             )
         raise self._error(f"entry {name!r} has unknown type {kind} or is cut short")
 
-    def _slice(self, segment: memoryview, what: str, number: int, span: _Range) -> memoryview:
+    def _locate(self, segment: _Range, what: str, number: int, span: _Range) -> tuple[int, int]:
+        """Where a span of a segment begins and ends in the file."""
         if span.length == 0:
-            return segment[:0]
-        if span.offset + span.length > len(segment):
+            return segment.offset, segment.offset
+        if span.offset + span.length > segment.length:
             raise self._error(
                 f"{what} of entry {number} is bytes {span.offset} to {span.offset + span.length} "
-                f"of a segment of {len(segment)}"
+                f"of a segment of {segment.length}"
             )
-        return segment[span.offset : span.offset + span.length]
+        begin = segment.offset + span.offset
+        return begin, begin + span.length
 
     def _error(self, message: str) -> ParameterError:
         return ParameterError(f"{self._source}: {message}")

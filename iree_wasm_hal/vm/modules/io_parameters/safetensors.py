@@ -55,9 +55,10 @@ def parse_safetensors(data: memoryview, source: str) -> dict[str, Entry]:
     Raises:
         ParameterError: The file breaks a rule of the format.
     """
-    header, body = _read_header(data, source)
+    header, body_offset = _read_header(data, source)
+    body_length = len(data) - body_offset
     spans = [
-        (*_span(name, value, len(body), source), name)
+        (*_span(name, value, body_length, source), name)
         for name, value in header.items()
         if name != _METADATA_KEY
     ]
@@ -69,14 +70,16 @@ def parse_safetensors(data: memoryview, source: str) -> dict[str, Entry]:
                 f"{source}: tensor {name!r} begins at data byte {begin}, but the one before it "
                 f"ends at {position}; tensors may neither overlap nor leave holes"
             )
-        entries[name] = DataEntry(body[begin:end])
+        entries[name] = DataEntry(body_offset + begin, end - begin)
         position = end
-    if position != len(body):
-        raise ParameterError(f"{source}: the tensors cover {position} of {len(body)} bytes of data")
+    if position != body_length:
+        raise ParameterError(
+            f"{source}: the tensors cover {position} of {body_length} bytes of data"
+        )
     return entries
 
 
-def _read_header(data: memoryview, source: str) -> tuple[dict[str, Any], memoryview]:
+def _read_header(data: memoryview, source: str) -> tuple[dict[str, Any], int]:
     if len(data) < 8:
         raise ParameterError(f"{source}: {len(data)} bytes are too few for a safetensors file")
     length = int.from_bytes(data[:8], "little")
@@ -99,7 +102,7 @@ def _read_header(data: memoryview, source: str) -> tuple[dict[str, Any], memoryv
         raise ParameterError(f"{source}: damaged safetensors header: {error}") from error
     if not isinstance(header, dict):
         raise ParameterError(f"{source}: the safetensors header is not one JSON object")
-    return header, data[8 + length :]
+    return header, 8 + length
 
 
 def _unique_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

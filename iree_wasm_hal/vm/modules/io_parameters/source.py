@@ -1,7 +1,7 @@
 """Where the parameters of a scope come from: files, byte strings, numpy arrays.
 
 The caller alone maps scopes to files; nothing inside a model or an archive is ever used as a
-path. Files are mapped read-only and must be regular files.
+path. Files are opened read-only and must be regular files.
 """
 
 from __future__ import annotations
@@ -16,6 +16,8 @@ import numpy as np
 import numpy.typing as npt
 
 from iree_wasm_hal.errors import ParameterError
+from iree_wasm_hal.hal.buffer import MemoryAccess
+from iree_wasm_hal.hal.file import File
 from iree_wasm_hal.vm.modules.io_parameters.gguf import MAGIC as GGUF_MAGIC
 from iree_wasm_hal.vm.modules.io_parameters.gguf import parse_gguf
 from iree_wasm_hal.vm.modules.io_parameters.index import DataEntry, Entry, ParameterIndex
@@ -56,12 +58,14 @@ def open_parameters(sources: ParameterSources) -> dict[str, ParameterIndex]:
 
 def _add_source(index: ParameterIndex, source: object) -> None:
     if isinstance(source, Mapping):
-        index.add({str(key): _array_entry(key, a) for key, a in source.items()}, "numpy arrays")
+        for key, array in source.items():
+            file = _array_file(key, array)
+            index.add({str(key): DataEntry(0, file.byte_length)}, file, "a numpy array")
     elif isinstance(source, bytes | memoryview):
-        index.add(parse_archive(memoryview(source).cast("B"), "<bytes>"), "<bytes>")
+        data = memoryview(source).cast("B")
+        index.add(parse_archive(data, "<bytes>"), File.from_memory(data), "<bytes>")
     elif isinstance(source, str | os.PathLike):
-        name = os.fspath(source)
-        index.add(parse_archive(_map_file(name), name), name)
+        _add_file(index, os.fspath(source))
     else:
         raise ParameterError(
             f"parameter scope {index.scope!r}: expected a path, bytes or a dict of numpy arrays, "
@@ -75,11 +79,11 @@ def parse_archive(data: memoryview, source: str) -> dict[str, Entry]:
     Raises:
         ParameterError: The format is unknown or the archive damaged.
     """
-    if data[:4] == IRPA_MAGIC:
+    if bytes(data[:4]) == IRPA_MAGIC:
         return parse_irpa(data, source)
-    if data[:4] == GGUF_MAGIC:
+    if bytes(data[:4]) == GGUF_MAGIC:
         return parse_gguf(data, source)
-    if data[8:9] == b"{":
+    if bytes(data[8:9]) == b"{":
         return parse_safetensors(data, source)
     raise ParameterError(
         f"{source}: {len(data)} bytes that begin with {bytes(data[:8])!r}; expected an IREE "
@@ -87,7 +91,7 @@ def parse_archive(data: memoryview, source: str) -> dict[str, Entry]:
     )
 
 
-def _map_file(path: str) -> memoryview:
+def _add_file(index: ParameterIndex, path: str) -> None:
     # A symbolic link is followed: the caller named it (model caches are made of them).
     # O_NONBLOCK: opening a FIFO must not hang before fstat can refuse it.
     try:
@@ -98,18 +102,24 @@ def _map_file(path: str) -> memoryview:
         status = os.fstat(descriptor)
         if not stat.S_ISREG(status.st_mode):
             raise ParameterError(f"{path}: not a regular file")
+        # Parsed through a mapping, but later read through the descriptor: a file that someone
+        # cuts short meanwhile is then an error and no SIGBUS.
         if status.st_size == 0:
-            return memoryview(b"")
+            parse_archive(memoryview(b""), path)
+        # The mapping closes itself when the last slice of it goes, an error's traceback included.
         mapping = mmap.mmap(descriptor, status.st_size, access=mmap.ACCESS_READ)
-        return memoryview(mapping)
+        entries = parse_archive(memoryview(mapping), path)
+        index.add(entries, File.from_fd(descriptor, 0, status.st_size), path)
     finally:
         os.close(descriptor)
 
 
-def _array_entry(key: str, array: object) -> DataEntry:
+def _array_file(key: object, array: object) -> File:
     if not isinstance(array, np.ndarray):
         raise ParameterError(f"parameter {key!r}: expected a numpy array, got {type(array)!r}")
     if not array.flags.c_contiguous:
         raise ParameterError(f"parameter {key!r}: the array must be C-contiguous")
     # Extension dtypes (bf16, 8-bit floats) have no buffer protocol; their bytes have.
-    return DataEntry(memoryview(array.reshape(-1).view(np.uint8)))
+    data = array.reshape(-1).view(np.uint8)
+    access = MemoryAccess.ALL if data.flags.writeable else MemoryAccess.READ
+    return File.from_memory(memoryview(data), access)  # type: ignore[arg-type]  # numpy's typing lacks it
