@@ -1,3 +1,45 @@
-"""What an engine plugin may import: the contract, feature probes, registry and conformance suite."""
+"""What an engine plugin may import: contract, hook, feature probes, registry.
 
-from iree_wasm_hal.engine.contract import *  # noqa: F403
+The conformance suite is ``iree_wasm_hal.engine.conformance``; it needs pytest and is not imported
+from here.
+"""
+
+from iree_wasm_hal.engine.contract import (
+    PAGE_SIZE,
+    Engine,
+    EngineInfo,
+    Feature,
+    Instance,
+    Memory,
+    MemoryModel,
+    MemoryType,
+    Program,
+    TrapKind,
+    WasmFunction,
+)
+from iree_wasm_hal.engine.hookspecs import ENTRY_POINT_GROUP, hookimpl
+from iree_wasm_hal.engine.probes import PROBES, Probe, probe_features
+from iree_wasm_hal.engine.registry import EngineRecord, check_options, list_engines, open_engine
+
+__all__ = [
+    "ENTRY_POINT_GROUP",
+    "PAGE_SIZE",
+    "PROBES",
+    "Engine",
+    "EngineInfo",
+    "EngineRecord",
+    "Feature",
+    "Instance",
+    "Memory",
+    "MemoryModel",
+    "MemoryType",
+    "Probe",
+    "Program",
+    "TrapKind",
+    "WasmFunction",
+    "check_options",
+    "hookimpl",
+    "list_engines",
+    "open_engine",
+    "probe_features",
+]

@@ -29,6 +29,7 @@ __all__ = [
     "MemoryModel",
     "MemoryType",
     "Program",
+    "TrapKind",
     "WasmFunction",
 ]
 
@@ -36,7 +37,7 @@ PAGE_SIZE = 65536
 """Bytes in a wasm page. Spec: https://webassembly.github.io/spec/core/exec/runtime.html#memory-instances"""
 
 WasmFunction = Callable[..., int | None]
-"""An exported function: Python ints in (i32/i64), an int or None out; the GIL is released inside."""
+"""An exported function: Python ints in (i32/i64), an int or None out; it releases the GIL."""
 
 
 class Feature(enum.Enum):
@@ -48,6 +49,8 @@ class Feature(enum.Enum):
     MULTI_VALUE = "multivalue"
     REFERENCE_TYPES = "reference-types"
     SIMD128 = "simd128"
+    # The relaxed SIMD proposal in three parts, since engines implement it in parts: fused
+    # multiply-add, integer dot products, and everything else.
     RELAXED_SIMD = "relaxed-simd"
     RELAXED_MADD = "relaxed-madd"
     RELAXED_DOT = "relaxed-dot"
@@ -62,6 +65,27 @@ class Feature(enum.Enum):
     THREADS = "threads"
     SERIALIZE = "serialize"
     INTERRUPT = "interrupt"
+
+
+class TrapKind:
+    """The words of ``TrapError.kind``: those of the official WebAssembly test suite.
+
+    Plain strings, so that an engine that knows more kinds may pass its own words.
+    Spec: https://github.com/WebAssembly/spec/tree/main/test/core (assert_trap)
+    """
+
+    UNREACHABLE = "unreachable"
+    OUT_OF_BOUNDS_MEMORY = "out of bounds memory access"
+    INTEGER_DIVIDE_BY_ZERO = "integer divide by zero"
+    INTEGER_OVERFLOW = "integer overflow"
+    INVALID_CONVERSION = "invalid conversion to integer"
+    UNDEFINED_ELEMENT = "undefined element"
+    UNINITIALIZED_ELEMENT = "uninitialized element"
+    INDIRECT_CALL_TYPE_MISMATCH = "indirect call type mismatch"
+    STACK_EXHAUSTED = "call stack exhausted"
+    UNALIGNED_ATOMIC = "unaligned atomic"
+    EXPECTED_SHARED_MEMORY = "expected shared memory"
+    UNKNOWN = "unknown"
 
 
 class MemoryModel(enum.Enum):
@@ -90,7 +114,10 @@ class EngineInfo:
 
 @dataclass(frozen=True, slots=True)
 class MemoryType:
-    """Type of a linear memory. Spec: https://webassembly.github.io/spec/core/syntax/types.html#memory-types"""
+    """Type of a linear memory.
+
+    Spec: https://webassembly.github.io/spec/core/syntax/types.html#memory-types
+    """
 
     min_page_count: int
     max_page_count: int
@@ -210,7 +237,8 @@ class Engine(Protocol):
 
         Raises:
             LimitError: The machine cannot give it.
-            EngineError: The engine lacks ``SHARED_MEMORY`` or ``MEMORY64`` and the type asks for it.
+            EngineError: The type asks for ``SHARED_MEMORY`` or ``MEMORY64``, which the engine lacks,
+                or its limits are invalid.
         """
         ...
 

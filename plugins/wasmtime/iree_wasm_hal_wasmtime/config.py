@@ -1,0 +1,80 @@
+"""Options of the engine and the wasmtime configuration they make."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
+from typing import TYPE_CHECKING, Any
+
+from iree_wasm_hal.errors import EngineError
+from iree_wasm_hal_wasmtime.declarations import OPT_LEVEL_SPEED, STRATEGY_CRANELIFT, ffi
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from iree_wasm_hal_wasmtime.library import Library
+
+_ENABLED = (
+    "epoch_interruption",
+    "wasm_threads",
+    "shared_memory",
+    "wasm_tail_call",
+    "wasm_reference_types",
+    "wasm_simd",
+    "wasm_relaxed_simd",
+    "wasm_bulk_memory",
+    "wasm_multi_value",
+    "wasm_multi_memory",
+    "wasm_memory64",
+    "wasm_exceptions",
+    "parallel_compilation",
+)
+
+
+@dataclass(frozen=True, slots=True)
+class EngineOptions:
+    """Options of ``open_engine("wasmtime", ...)``."""
+
+    max_wasm_stack_byte_length: int = 512 * 1024
+    """Native stack that wasm code may use in one call."""
+    memory_reservation_byte_length: int = 4 * 1024**3
+    """Address space reserved per memory. Below 4 GiB, 32-bit accesses need bounds checks."""
+
+    @classmethod
+    def names(cls) -> tuple[str, ...]:
+        """The option names."""
+        return tuple(field.name for field in fields(cls))
+
+    @classmethod
+    def from_mapping(cls, options: Mapping[str, object]) -> EngineOptions:
+        """Checks the values.
+
+        Raises:
+            EngineError: A value is not an int of at least 64 KiB.
+        """
+        checked: dict[str, int] = {}
+        for name, value in options.items():
+            if not isinstance(value, int) or isinstance(value, bool) or not 65536 <= value < 2**46:
+                msg = (
+                    f"engine 'wasmtime': option {name!r} is {value!r}; expected bytes as an int "
+                    f"from 65536 (64 KiB) to {2**46 - 1}"
+                )
+                raise EngineError(msg)
+            checked[name] = value
+        return cls(**checked)
+
+
+def new_engine_pointer(library: Library, options: EngineOptions) -> Any:
+    """Creates a ``wasm_engine_t*`` that is deleted with the returned cffi object."""
+    lib = library.lib
+    config = lib.wasm_config_new()
+    for name in _ENABLED:
+        getattr(lib, f"wasmtime_config_{name}_set")(config, True)
+    # Deterministic relaxed SIMD would emulate what the CPU does not do; kernels chose relaxed.
+    lib.wasmtime_config_wasm_relaxed_simd_deterministic_set(config, False)
+    lib.wasmtime_config_strategy_set(config, STRATEGY_CRANELIFT)
+    lib.wasmtime_config_cranelift_opt_level_set(config, OPT_LEVEL_SPEED)
+    lib.wasmtime_config_max_wasm_stack_set(config, options.max_wasm_stack_byte_length)
+    lib.wasmtime_config_memory_may_move_set(config, False)
+    lib.wasmtime_config_memory_reservation_set(config, options.memory_reservation_byte_length)
+    # wasm_engine_new_with_config takes the config over.
+    return ffi.gc(lib.wasm_engine_new_with_config(config), lib.wasm_engine_delete)

@@ -1,0 +1,119 @@
+"""The engine: identity, compilation, creation of memories and instances."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from iree_wasm_hal.engine import (
+    Engine,
+    EngineInfo,
+    Feature,
+    Instance,
+    Memory,
+    MemoryModel,
+    MemoryType,
+    Program,
+    probe_features,
+)
+from iree_wasm_hal.errors import ClosedError, EngineError, WasmCompileError
+from iree_wasm_hal_wasmtime.config import EngineOptions, new_engine_pointer
+from iree_wasm_hal_wasmtime.declarations import ffi
+from iree_wasm_hal_wasmtime.instance import WasmtimeInstance
+from iree_wasm_hal_wasmtime.interruption import Ticker
+from iree_wasm_hal_wasmtime.library import load_library
+from iree_wasm_hal_wasmtime.memory import WasmtimeMemory, create_memory
+from iree_wasm_hal_wasmtime.messages import take_error_message
+from iree_wasm_hal_wasmtime.native_stack import StackCheck
+from iree_wasm_hal_wasmtime.program import WasmtimeProgram
+
+_OWN_ABILITIES = frozenset({Feature.THREADS, Feature.SERIALIZE, Feature.INTERRUPT})
+_EMPTY_MODULE = b"\0asm\1\0\0\0"
+
+
+class WasmtimeEngine:
+    """Implements ``iree_wasm_hal.engine.Engine``."""
+
+    def __init__(self, options: EngineOptions) -> None:
+        self._library = load_library()
+        self._pointer: Any = new_engine_pointer(self._library, options)
+        self._ticker = Ticker(self._library, self._pointer)
+        self._stack_check = StackCheck(options.max_wasm_stack_byte_length)
+        self._info = EngineInfo(
+            name="wasmtime",
+            version=self._library.version,
+            library_path=self._library.path,
+            memory_model=MemoryModel.IMPORTS,
+            features=self._probe(),
+        )
+
+    @property
+    def info(self) -> EngineInfo:
+        """Name, version and probed features."""
+        return self._info
+
+    def compile(self, wasm: bytes) -> Program:
+        """Validates and compiles a module."""
+        return self._load(self._library.lib.wasmtime_module_new, wasm, "compile the module")
+
+    def deserialize(self, image: bytes) -> Program:
+        """Loads a trusted image: wasmtime checks version, configuration and CPU, not the code."""
+        return self._load(
+            self._library.lib.wasmtime_module_deserialize, image, "load the compiled image"
+        )
+
+    def create_memory(self, memory_type: MemoryType) -> Memory:
+        """Creates a memory whose base address never changes."""
+        return create_memory(self._library, self._native(), memory_type)
+
+    def instantiate(self, program: Program, memory: Memory) -> Instance:
+        """Binds a program to a memory."""
+        self._native()
+        if not isinstance(program, WasmtimeProgram) or not isinstance(memory, WasmtimeMemory):
+            msg = (
+                f"cannot instantiate a {type(program).__name__} on a {type(memory).__name__}: "
+                f"engine 'wasmtime' takes its own programs and memories only"
+            )
+            raise EngineError(msg)
+        return WasmtimeInstance(program, memory.native(), self._ticker, self._stack_check)
+
+    def close(self) -> None:
+        """Gives the engine up; wasmtime counts the references that others hold."""
+        self._pointer = None
+
+    def _native(self) -> Any:
+        pointer = self._pointer
+        if pointer is None:
+            msg = "engine 'wasmtime' is closed"
+            raise ClosedError(msg)
+        return pointer
+
+    def _load(self, load: Any, binary: bytes, what: str) -> WasmtimeProgram:
+        result = ffi.new("wasmtime_module_t **")
+        data = ffi.from_buffer("uint8_t[]", binary)
+        error = load(self._native(), data, len(data), result)
+        if error:
+            reason = take_error_message(self._library.lib, error)
+            msg = f"wasmtime {self._info.version} cannot {what} ({len(data)} bytes): {reason}"
+            raise WasmCompileError(msg)
+        return WasmtimeProgram(self._library, result[0])
+
+    def _validates(self, wasm: bytes) -> bool:
+        error = self._library.lib.wasmtime_module_validate(
+            self._pointer, ffi.from_buffer("uint8_t[]", wasm), len(wasm)
+        )
+        if error:
+            take_error_message(self._library.lib, error)
+        return not error
+
+    def _probe(self) -> frozenset[Feature]:
+        shared = MemoryType(min_page_count=1, max_page_count=1, shared=True)
+        features = probe_features(self._validates) | _OWN_ABILITIES
+        if Feature.ATOMICS not in features:
+            return features - {Feature.THREADS}
+        create_memory(self._library, self._pointer, shared).close()
+        return features | {Feature.SHARED_MEMORY}
+
+
+def _implements(engine: WasmtimeEngine, program: WasmtimeProgram) -> tuple[Engine, Program]:
+    """Lets the type checker compare the classes with the contract."""
+    return engine, program

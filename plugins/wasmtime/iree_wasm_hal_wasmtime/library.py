@@ -1,0 +1,93 @@
+"""Finds and opens the C library that the ``wasmtime`` wheel carries."""
+
+from __future__ import annotations
+
+import importlib.util
+import platform
+import sys
+from dataclasses import dataclass
+from functools import lru_cache
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+from iree_wasm_hal.errors import EngineUnavailableError
+from iree_wasm_hal_wasmtime.declarations import ffi
+
+SUPPORTED_MAJOR = 50
+"""wasmtime's C API changes structs between major versions; declarations.py knows this one."""
+
+_REPAIR = "To repair it: pip install --force-reinstall 'wasmtime>=50,<51'"
+_FILE_NAMES = {"linux": "_libwasmtime.so", "android": "_libwasmtime.so"}
+_FILE_NAMES |= {"darwin": "_libwasmtime.dylib", "win32": "_wasmtime.dll"}
+_MACHINES = {"amd64": "x86_64", "x86_64": "x86_64", "arm64": "aarch64", "aarch64": "aarch64"}
+
+
+@dataclass(frozen=True, slots=True)
+class Library:
+    """The open C library. ``lib`` is cffi's namespace of its functions."""
+
+    lib: Any
+    path: str
+    version: str
+
+
+@lru_cache(maxsize=1)
+def load_library() -> Library:
+    """Opens the C library, once per process.
+
+    Raises:
+        EngineUnavailableError: The wheel is missing, of another major version, lacks a library
+            for this platform, or the library cannot be opened.
+    """
+    try:
+        version = metadata.version("wasmtime")
+    except metadata.PackageNotFoundError as error:
+        msg = f"engine 'wasmtime': the PyPI package 'wasmtime' is not installed. {_REPAIR}"
+        raise EngineUnavailableError(msg) from error
+    if version.partition(".")[0] != str(SUPPORTED_MAJOR):
+        msg = (
+            f"engine 'wasmtime': the PyPI package 'wasmtime' has version {version}; this plugin "
+            f"knows the C API of version {SUPPORTED_MAJOR}. {_REPAIR}"
+        )
+        raise EngineUnavailableError(msg)
+    path = _find_library()
+    try:
+        lib = ffi.dlopen(str(path))
+    except OSError as error:
+        msg = f"engine 'wasmtime': {path} cannot be opened: {error}. {_REPAIR}"
+        raise EngineUnavailableError(msg) from error
+    _check_symbols(lib, path)
+    return Library(lib, str(path), version)
+
+
+def _find_library() -> Path:
+    """The library's file, without importing ``wasmtime`` (which would open it by ctypes)."""
+    name = _FILE_NAMES.get(sys.platform)
+    machine = _MACHINES.get(platform.machine().lower())
+    if name is None or machine is None or sys.byteorder != "little":
+        msg = f"engine 'wasmtime': no library for {sys.platform} on {platform.machine()}"
+        raise EngineUnavailableError(msg)
+    spec = importlib.util.find_spec("wasmtime")
+    for folder in (spec.submodule_search_locations or ()) if spec else ():
+        path = Path(folder) / f"{sys.platform}-{machine}" / name
+        if path.is_file():
+            return path
+    msg = f"engine 'wasmtime': the package has no {sys.platform}-{machine}/{name}. {_REPAIR}"
+    raise EngineUnavailableError(msg)
+
+
+def _check_symbols(lib: Any, path: Path) -> None:
+    """Resolves every declared function now: a missing one must not surface in a call."""
+    missing = [name for name in dir(lib) if not _resolves(lib, name)]
+    if missing:
+        msg = f"engine 'wasmtime': {path} lacks {', '.join(missing)}. {_REPAIR}"
+        raise EngineUnavailableError(msg)
+
+
+def _resolves(lib: Any, name: str) -> bool:
+    try:
+        getattr(lib, name)
+    except AttributeError:
+        return False
+    return True

@@ -1,0 +1,38 @@
+"""A wasmtime store: where unshared memories and instances live."""
+
+from __future__ import annotations
+
+import threading
+from typing import TYPE_CHECKING, Any
+
+from iree_wasm_hal_wasmtime.declarations import ffi
+from iree_wasm_hal_wasmtime.interruption import RunningCall, on_deadline
+
+if TYPE_CHECKING:
+    from iree_wasm_hal_wasmtime.library import Library
+
+
+class Store:
+    """Owns a ``wasmtime_store_t*``, which is deleted with this object.
+
+    wasmtime allows one thread at a time in a store: hold ``lock`` around every use of ``context``.
+
+    Attributes:
+        lib: cffi's namespace of the C library.
+        context: The ``wasmtime_context_t*``, valid as long as this object.
+        running: What the store is executing.
+        lock: Serialises all use of the store.
+    """
+
+    __slots__ = ("_handle", "_pointer", "context", "lib", "lock", "running")
+
+    def __init__(self, library: Library, engine_pointer: Any) -> None:
+        self.lib = lib = library.lib
+        self.lock = threading.Lock()
+        self.running = RunningCall(lib)
+        self._handle = ffi.new_handle(self.running)
+        store = lib.wasmtime_store_new(engine_pointer, ffi.NULL, ffi.NULL)
+        self._pointer = ffi.gc(store, lib.wasmtime_store_delete)
+        self.context = lib.wasmtime_store_context(store)
+        lib.wasmtime_store_epoch_deadline_callback(store, on_deadline, self._handle, ffi.NULL)
+        lib.wasmtime_context_set_epoch_deadline(self.context, 1)
