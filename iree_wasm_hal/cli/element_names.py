@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, TYPE_CHECKING
-
+from typing import TYPE_CHECKING, Any
 
 from iree_wasm_hal.cli.reporting import UsageError
 from iree_wasm_hal.errors import Error

@@ -6,7 +6,7 @@ Source: IREE's ``runtime/src/iree/tooling/function_io.c`` and ``hal/string_util.
 from __future__ import annotations
 
 import math
-from typing import Any, TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -69,9 +69,9 @@ def _format_elements(
 def format_element(element: np.generic, element_name: str) -> str:
     """One element: fractions by C's ``%G``, integers in decimal, all else as bytes in hex."""
     if element_name in FLOAT_NAMES:
-        return _c_float(float(element), "G")  # type: ignore[arg-type]  # ml_dtypes scalars convert
+        return _c_float(float(element), "G")
     if element.dtype.kind in "iu":
-        return str(int(element))  # type: ignore[call-overload]  # an integer scalar by its kind
+        return str(int(element))
     return element.tobytes().hex().upper()
 
 

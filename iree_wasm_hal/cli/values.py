@@ -21,7 +21,7 @@ import re
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, BinaryIO, TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 import numpy as np
 import numpy.typing as npt
@@ -47,7 +47,7 @@ _INTEGER = re.compile(
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Tensor:
-    """An array and the name of its element type: numpy knows no difference of ``si8`` and ``i8``."""
+    """An array and the name of its element type; numpy has one type for ``si8`` and ``i8``."""
 
     element_name: str
     array: npt.NDArray[Any]

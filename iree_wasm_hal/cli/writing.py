@@ -6,6 +6,7 @@ Source: IREE's ``runtime/src/iree/tooling/function_io.c`` and ``process_results.
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -13,7 +14,6 @@ from iree_wasm_hal.cli.element_names import dtype_of
 from iree_wasm_hal.cli.printing import ScalarResult, format_result
 from iree_wasm_hal.cli.reporting import UsageError
 from iree_wasm_hal.cli.values import Tensor
-from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
