@@ -27,8 +27,9 @@ $(STAMP):
 	$(PIP) install --upgrade 'pip>=25.1' 'hatchling>=1.25'
 	$(PIP) install --editable '.[ml-dtypes,cli,compiler]' $(foreach p,$(PLUGINS),--editable $(p)) \
 	  --group test --group check --group demo
-	# silero-vad asks for torch; only its model files are used here.
-	$(PIP) install --no-deps 'silero-vad>=6.2'
+	# For their model files and OCR's pre- and post-processing: silero-vad asks for torch, and
+	# rapidocr-onnxruntime for a desktop's OpenCV and a Python below 3.13; neither is needed.
+	$(PIP) install --no-deps --ignore-requires-python 'silero-vad>=6.2' 'rapidocr-onnxruntime>=1.4'
 	rm -f $(VENV)/.installed-*
 	touch $@
 
