@@ -47,7 +47,7 @@ def _without_command(context: typer.Context, version: options.Version = False) -
 
 
 @app.command("run")
-def _run(  # noqa: PLR0917  # typer calls it with names
+def _run(  # typer calls it with names
     model: options.Model,
     engine: options.Engine = None,
     threads: options.Threads = 1,

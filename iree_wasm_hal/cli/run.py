@@ -1,0 +1,153 @@
+"""``iree-wasm run``: calls one function and prints, writes or checks its results."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from iree_wasm_hal.cli.comparison import compare_results
+from iree_wasm_hal.cli.loading import load_module
+from iree_wasm_hal.cli.printing import format_result
+from iree_wasm_hal.cli.reporting import ExitStatus, UsageError
+from iree_wasm_hal.cli.values import Null, Tensor, Value, parse_values
+from iree_wasm_hal.cli.writing import check_places, write_results
+from iree_wasm_hal.hal import elements
+from iree_wasm_hal.runtime.declaration import PrimitiveType, TensorType, parse_declaration
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+    from iree_wasm_hal.cli.comparison import Tolerance
+    from iree_wasm_hal.cli.printing import ScalarResult
+    from iree_wasm_hal.runtime.declaration import Declaration
+    from iree_wasm_hal.runtime.declaration import Value as Declared
+    from iree_wasm_hal.runtime.function import Function
+    from iree_wasm_hal.runtime.module import Module
+
+__all__ = ["RunRequest", "run"]
+
+
+@dataclass(frozen=True, slots=True)
+class RunRequest:
+    """One call as the command line asks for it."""
+
+    model: Path
+    engine: str | None
+    threads: int
+    function: str | None
+    inputs: tuple[str, ...]
+    outputs: tuple[str, ...]
+    expected_outputs: tuple[str, ...]
+    parameters: tuple[str, ...]
+    max_element_count: int
+    tolerance: Tolerance
+
+
+def run(request: RunRequest) -> int:
+    """Runs the function.
+
+    Returns:
+        DONE, or FAILED where results differ from the expected ones.
+
+    Raises:
+        UsageError: An unknown function, or a value that cannot be read or does not fit.
+        Error: The archive cannot be loaded, or the call failed.
+    """
+    check_places(request.outputs)
+    inputs = parse_values(request.inputs)
+    expected = parse_values(request.expected_outputs)
+    with load_module(request.model, request.engine, request.threads, request.parameters) as module:
+        function = _choose(module, request.function)
+        declaration = parse_declaration(function.signature)
+        arguments = _arguments(inputs, declaration)
+        print(f"EXEC @{function.name}", flush=True)
+        results = _results(function(*arguments), declaration)
+        if expected:
+            return _check(expected, results, request.tolerance)
+        if request.outputs:
+            write_results(results, request.outputs, request.max_element_count)
+        else:
+            for index, result in enumerate(results):
+                print(f"result[{index}]: {format_result(result, request.max_element_count)}")
+    return ExitStatus.DONE
+
+
+def _choose(module: Module, name: str | None) -> Function:
+    names = list(module.functions)
+    if name is None:
+        if len(names) == 1:
+            return module[names[0]]
+        raise UsageError(
+            f"the module exports {len(names)} functions; choose one with --function: "
+            f"{', '.join(names)}"
+        )
+    if name not in names:
+        raise UsageError(f"the module exports no function '{name}'; it exports {', '.join(names)}")
+    return module[name]
+
+
+def _arguments(inputs: list[Value], declaration: Declaration | None) -> list[object]:
+    declared: Sequence[Declared] = declaration.arguments if declaration else ()
+    return [
+        _argument(value, declared[index] if index < len(declared) else None)
+        for index, value in enumerate(inputs)
+    ]
+
+
+def _argument(value: Value, declared: Declared | None) -> object:
+    if isinstance(value, Tensor):
+        return value.array
+    if isinstance(value, Null):
+        return None
+    kind = declared.type if declared else None
+    if isinstance(kind, PrimitiveType):
+        return value.as_float() if kind.element_type[0] in "fb" else value.as_int()
+    if isinstance(kind, TensorType):
+        raise UsageError(
+            f"argument {declared.name if declared else ''} is a tensor; "
+            f"expected {kind}=..., got '{value.text}'"
+        )
+    return value.as_number()
+
+
+def _results(
+    returned: object, declaration: Declaration | None
+) -> list[Tensor | ScalarResult | None]:
+    """The results with the types that IREE prints: the declaration's, or numpy's without one."""
+    if declaration is None:
+        values = list(returned) if isinstance(returned, tuple) else [returned]
+        return [_typed(value, None) for value in values]
+    count = len(declaration.results)
+    values = list(returned) if isinstance(returned, tuple) and count != 1 else [returned][:count]
+    return [
+        _typed(value, declared) for value, declared in zip(values, declaration.results, strict=True)
+    ]
+
+
+def _typed(value: Any, declared: Declared | None) -> Tensor | ScalarResult | None:
+    kind = declared.type if declared else None
+    if isinstance(value, np.ndarray):
+        if isinstance(kind, TensorType):
+            return Tensor(kind.element_type, value)
+        return Tensor(elements.element_name(elements.element_type_of(value.dtype)), value)
+    if isinstance(value, (bool, int)):
+        wide = isinstance(kind, PrimitiveType) and kind.element_type in ("i64", "index")
+        return ("i64" if wide else "i32", int(value))
+    if isinstance(value, float):
+        wide = isinstance(kind, PrimitiveType) and kind.element_type == "f64"
+        return ("f64" if wide else "f32", value)
+    return None
+
+
+def _check(
+    expected: list[Value], results: list[Tensor | ScalarResult | None], tolerance: Tolerance
+) -> int:
+    failures = compare_results(expected, results, tolerance)
+    if failures:
+        print("\n".join(failures))
+        return ExitStatus.FAILED
+    print("[SUCCESS] all function outputs matched their expected values.")
+    return ExitStatus.DONE
