@@ -1,0 +1,154 @@
+"""ONNX models made ready for IREE's importer: shapes, constants, opset, function name."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from iree_wasm_hal.compiler.source import Source
+from iree_wasm_hal.compiler.toolchain import PYTHON, require_module, run
+from iree_wasm_hal.errors import CompileError
+
+if TYPE_CHECKING:
+    import onnx
+
+__all__ = ["import_onnx", "parse_shape"]
+
+FUNCTION_NAME = "main"
+"""Exported function of every model that comes from ONNX, whatever its graph is called."""
+
+_LARGE_MODEL_BYTE_LENGTH = 1 << 30
+_MIN_OPSET = 13
+"""Lower opsets are raised to ``_RAISED_OPSET``: several operators of theirs have no lowering."""
+_RAISED_OPSET = 17
+
+
+def parse_shape(text: str) -> tuple[int, ...]:
+    """``"1x3x640x640"`` as a shape; the empty string is a scalar's.
+
+    Raises:
+        CompileError: A dimension is not a number.
+    """
+    if not text:
+        return ()
+    try:
+        return tuple(int(dim) for dim in text.split("x"))
+    except ValueError as error:
+        raise CompileError(f"shape {text!r}; expected numbers as in 1x3x640x640") from error
+
+
+def _load(source: Source) -> onnx.ModelProto:
+    import onnx  # noqa: PLC0415 # an extra, and half a second
+
+    if source.model is not None:
+        copy = onnx.ModelProto()
+        copy.CopyFrom(source.model)
+        return copy
+    try:
+        if source.path is not None:
+            return onnx.load(str(source.path), load_external_data=False)
+        return onnx.load_model_from_string(source.data or b"")
+    except Exception as error:  # noqa: BLE001 # protobuf's DecodeError has no public module
+        raise CompileError(f"{source.name}: not a readable ONNX model: {error}") from error
+
+
+def _graph_inputs(model: onnx.ModelProto) -> dict[str, Any]:
+    """Name -> ValueInfoProto of what a caller passes (initializers are inputs too before IR 4)."""
+    constants = {initializer.name for initializer in model.graph.initializer}
+    return {value.name: value for value in model.graph.input if value.name not in constants}
+
+
+def _set_shapes(
+    model: onnx.ModelProto, shapes: Mapping[str, str | Sequence[int]], name: str
+) -> None:
+    inputs = _graph_inputs(model)
+    for input_name, given in shapes.items():
+        if input_name not in inputs:
+            known = ", ".join(inputs) or "none"
+            raise CompileError(f"{name}: no input {input_name!r} to give a shape; inputs: {known}")
+        shape = parse_shape(given) if isinstance(given, str) else tuple(given)
+        tensor = inputs[input_name].type.tensor_type
+        dims = tensor.shape.dim
+        if tensor.HasField("shape") and len(dims) != len(shape):
+            raise CompileError(
+                f"{name}: input {input_name!r} has {len(dims)} dimensions, the shape given "
+                f"has {len(shape)} ({'x'.join(map(str, shape))})"
+            )
+        for axis, size in enumerate(shape):
+            dim = dims[axis] if axis < len(dims) else dims.add()
+            if dim.dim_value > 0 and dim.dim_value != size:
+                raise CompileError(
+                    f"{name}: input {input_name!r} has size {dim.dim_value} in dimension {axis}; "
+                    f"the shape given has {size}"
+                )
+            dim.dim_value = size
+    if shapes:
+        _forget_inferred_shapes(model)
+
+
+def _forget_inferred_shapes(model: onnx.ModelProto) -> None:
+    """Drops what was inferred from the dynamic shapes; the importer infers anew."""
+    del model.graph.value_info[:]
+    for output in model.graph.output:
+        for dim in output.type.tensor_type.shape.dim:
+            if dim.dim_param or dim.dim_value < 0:
+                dim.Clear()
+
+
+def _opset(model: onnx.ModelProto) -> int:
+    return next((o.version for o in model.opset_import if o.domain in ("", "ai.onnx")), 0)
+
+
+def _raise_opset(model: onnx.ModelProto, wanted: int | None, name: str) -> onnx.ModelProto:
+    import onnx.version_converter  # noqa: PLC0415 # an extra, and half a second
+
+    current = _opset(model)
+    target = wanted or (_RAISED_OPSET if 0 < current < _MIN_OPSET else current)
+    if target <= current:
+        return model
+    try:
+        return onnx.version_converter.convert_version(model, target)
+    except Exception as error:  # noqa: BLE001 # the converter throws RuntimeError and its own
+        if wanted is None:
+            return model
+        raise CompileError(f"{name}: cannot raise opset {current} to {wanted}: {error}") from error
+
+
+def prepare(
+    source: Source, shapes: Mapping[str, str | Sequence[int]], opset: int | None
+) -> onnx.ModelProto:
+    """The model as the importer gets it."""
+    model = _load(source)
+    _set_shapes(model, shapes, source.name)
+    model = _raise_opset(model, opset, source.name)
+    model.graph.name = FUNCTION_NAME
+    return model
+
+
+def import_onnx(
+    source: Source,
+    work_dir: Path,
+    log: Path,
+    *,
+    shapes: Mapping[str, str | Sequence[int]],
+    opset: int | None,
+) -> Path | None:
+    """Turns an ONNX model into MLIR; returns the file, or None if the importer failed (see log).
+
+    Raises:
+        CompileError: The packages are missing, or the model or a shape cannot be used.
+    """
+    require_module("onnx", "it reads ONNX models")
+    model = prepare(source, shapes, opset)
+    prepared, imported = work_dir / "prepared.onnx", work_dir / "imported.mlir"
+    prepared.write_bytes(model.SerializeToString())
+    command = [PYTHON, "-m", "iree.compiler.tools.import_onnx", str(prepared), "-o", str(imported)]
+    if source.path is not None:
+        # Weights kept in files beside the model stay there.
+        command += ["--data-dir", str(source.path.resolve().parent)]
+        if source.path.stat().st_size > _LARGE_MODEL_BYTE_LENGTH:
+            command.append("--large-model")
+    if run(command, log, "the ONNX importer") != 0:
+        return None
+    return imported
