@@ -101,15 +101,27 @@ class Allocation:
 
     Attributes:
         block: The storage; None once a queue dealloca gave it back.
+        is_transient: Whether a queue dealloca gives the storage back.
         preserve_count: Owners in the sense of ``hal.buffer.allocation.preserve``.
     """
 
-    __slots__ = ("block", "memory", "preserve_count")
+    __slots__ = ("block", "is_transient", "memory", "preserve_count")
 
     def __init__(self, memory: GuestMemory, block: Block) -> None:
         self.memory = memory
         self.block: Block | None = block
+        self.is_transient = False
         self.preserve_count = 1
+
+    def deallocate(self) -> None:
+        """Lets go of a transient allocation's storage.
+
+        Raises:
+            InvocationError: FAILED_PRECONDITION, it was given back before.
+        """
+        if self.is_transient:
+            self.retain_block()
+            self.block = None
 
     def retain_block(self) -> Block:
         """The storage, for whoever must keep it beyond a queue dealloca.
@@ -147,7 +159,7 @@ class Buffer:
         "memory_type",
     )
 
-    def __init__(  # noqa: PLR0917 - keywords cost on every allocation
+    def __init__(
         self,
         allocation: Allocation,
         byte_offset: int,

@@ -1,0 +1,428 @@
+"""HAL devices: one engine, one linear memory, one worker.
+
+Spec: runtime/src/iree/hal/device.h; queries as runtime/src/iree/hal/drivers/local_sync.
+"""
+
+from __future__ import annotations
+
+import re
+import weakref
+from typing import TYPE_CHECKING
+
+from iree_wasm_hal.engine.contract import PAGE_SIZE, Engine, MemoryType
+from iree_wasm_hal.errors import ArgumentError, Error
+from iree_wasm_hal.hal import transfer
+from iree_wasm_hal.hal.allocator import Allocator
+from iree_wasm_hal.hal.command_buffer import CommandBuffer
+from iree_wasm_hal.hal.executable import Executable, ExecutableLoader
+from iree_wasm_hal.hal.formats import ExecutableFormat, incompatible_format_error
+from iree_wasm_hal.hal.guest_memory import GuestMemory
+from iree_wasm_hal.hal.scheduling import Scheduler
+from iree_wasm_hal.hal.statistics import Counters, DeviceStatistics
+from iree_wasm_hal.hal.suballocator import RESERVED_BYTE_LENGTH, Suballocator
+from iree_wasm_hal.hal.watchdog import Watchdog
+from iree_wasm_hal.hal.worker import STACK_BYTE_LENGTH, Worker
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from iree_wasm_hal.hal.buffer import Buffer
+    from iree_wasm_hal.hal.fence import Fence
+    from iree_wasm_hal.hal.file import File
+    from iree_wasm_hal.hal.submission import Binding
+
+__all__ = ["DEFAULT_MAX_MEMORY_BYTES", "AllocaFlags", "Device"]
+
+DEFAULT_MAX_MEMORY_BYTES = (1 << 32) - PAGE_SIZE
+"""4 GiB less a page: the most that 32-bit byte lengths can express."""
+
+_INITIAL_BYTE_LENGTH = RESERVED_BYTE_LENGTH + STACK_BYTE_LENGTH + (1 << 20)
+
+
+class AllocaFlags:
+    """Bits of ``iree_hal_alloca_flags_t``."""
+
+    INDETERMINATE_LIFETIME = 1 << 0
+
+
+class Device:
+    """A device whose buffers and kernels live in one linear memory. Thread-safe.
+
+    Queue operations run at once on the calling thread when their wait fence is reached, and
+    otherwise, in the order of submission, on the thread that signals it. A failure fails the
+    signal fence; where the operation runs at once it is raised as well.
+
+    Args:
+        engine: Runs the kernels; stays the caller's to close.
+        threads: Workers; 1 in this version.
+        max_memory_bytes: Largest size of the linear memory.
+        memory64: Whether addresses have 64 bits, for ``wasm64`` kernels.
+        shared_memory: Whether the linear memory is declared shared.
+        deadline_s: Seconds that one call into the engine may take; None for no limit.
+
+    Raises:
+        ArgumentError: An argument is out of range.
+        EngineError: The engine lacks what is asked for.
+        LimitError: The machine cannot give the memory.
+
+    Attributes:
+        allocator: Allocates buffers on this device.
+        identifier: Matched by ``hal.device.id`` queries.
+        refused_formats: Executable formats that programs asked for and that it does not take.
+    """
+
+    def __init__(
+        self,
+        engine: Engine,
+        *,
+        threads: int = 1,
+        max_memory_bytes: int = DEFAULT_MAX_MEMORY_BYTES,
+        memory64: bool = False,
+        shared_memory: bool = False,
+        deadline_s: float | None = None,
+    ) -> None:
+        if threads != 1:
+            raise ArgumentError(f"threads is {threads}; this version runs one worker per device")
+        self.engine = engine
+        self.identifier = "local-wasm"
+        self.threads = threads
+        self.refused_formats: list[str] = []
+        self._scheduler = Scheduler()
+        self._counters = Counters()
+        self._memory = GuestMemory(
+            engine, _memory_type(max_memory_bytes, memory64=memory64, shared=shared_memory)
+        )
+        suballocator = Suballocator(self._memory)
+        self._suballocator = suballocator
+        self.allocator = Allocator(self._memory, suballocator, self._counters)
+        self._worker = Worker(self._memory, suballocator, self._counters)
+        self._executables: weakref.WeakSet[Executable] = weakref.WeakSet()
+        self._loader = ExecutableLoader(
+            engine, self._memory, suballocator, self._worker, atomics=threads > 1
+        )
+        self._executor = self._loader.load_executor()
+        self.deadline_s = deadline_s
+
+    def __repr__(self) -> str:
+        state = "closed" if self._scheduler.is_closed else f"{self._memory.byte_length} bytes"
+        return f"<hal.device {self.identifier} on {self.engine.info.name}, {state}>"
+
+    # Properties and queries.
+
+    @property
+    def is_closed(self) -> bool:
+        """Whether ``close`` was called."""
+        return self._scheduler.is_closed
+
+    @property
+    def deadline_s(self) -> float | None:
+        """Seconds that one call into the engine may take; None for no limit.
+
+        Raises:
+            EngineError: When set, and the engine cannot end a running kernel.
+        """
+        watchdog = self._worker.watchdog
+        return None if watchdog is None else watchdog.deadline_s
+
+    @deadline_s.setter
+    def deadline_s(self, deadline_s: float | None) -> None:
+        new = None if deadline_s is None else Watchdog(self.engine.info, deadline_s)
+        with self._scheduler.lock:
+            old, self._worker.watchdog = self._worker.watchdog, new
+        if old is not None:
+            old.close()
+
+    def statistics(self) -> DeviceStatistics:
+        """What the device did since it was created."""
+        return self._counters.snapshot()
+
+    def query_i64(self, category: str, key: str) -> tuple[bool, int]:
+        """Answers ``hal.device.query``.
+
+        Args:
+            category: ``hal.device.id``, ``hal.executable.format``, ``hal.device`` or
+                ``hal.dispatch``.
+            key: A pattern with ``*`` and ``?`` for ids, a format, or ``concurrency``.
+
+        Returns:
+            Whether the key is known, and its value.
+        """
+        if category == "hal.device.id":
+            return True, int(_matches(key, self.identifier))
+        if category == "hal.executable.format":
+            taken = self._takes(key)
+            if not taken and key not in self.refused_formats:
+                self.refused_formats.append(key)
+            return True, int(taken)
+        if category in {"hal.device", "hal.dispatch"} and key == "concurrency":
+            return True, self.threads
+        return False, 0
+
+    # Executables and command buffers.
+
+    def prepare_executable(
+        self,
+        executable_format: str,
+        data: bytes | memoryview,
+        constants: bytes = b"",
+        *,
+        name: str = "",
+    ) -> Executable:
+        """Loads a kernel module.
+
+        Args:
+            executable_format: Format string of the archive.
+            data: The wasm module as the compiler emitted it.
+            constants: 32-bit specialization constants, little-endian.
+            name: For messages; the library's own name if empty.
+
+        Raises:
+            IncompatibleTargetError: The format or a feature is not one this device has.
+            WasmError: The module is malformed or not a kernel module.
+            LoadError: What the module says of itself is wrong.
+            LimitError: Out of linear memory.
+            ClosedError: The device is closed.
+        """
+        if not self._takes(executable_format):
+            raise incompatible_format_error([executable_format], index64=self._memory.type.index64)
+        with self._scheduler.lock:
+            self._scheduler.check_open()
+            executable = self._loader.load(bytes(data), bytes(constants), name)
+            self._executables.add(executable)
+        return executable
+
+    def create_command_buffer(
+        self, modes: int = 0, categories: int = 3, binding_capacity: int = 0
+    ) -> CommandBuffer:
+        """A command buffer ready to record into.
+
+        Args:
+            modes: Bits of ``CommandBufferMode``.
+            categories: Bits of ``iree_hal_command_category_t``; any command is taken.
+            binding_capacity: Number of binding table slots that commands may name.
+
+        Raises:
+            ClosedError: The device is closed.
+        """
+        del categories
+        self._scheduler.check_open()
+        return CommandBuffer(
+            self._memory,
+            self._suballocator,
+            self._executor,
+            modes=modes,
+            binding_capacity=binding_capacity,
+        )
+
+    # Queue operations.
+
+    def queue_alloca(
+        self,
+        wait: Fence | None,
+        signal: Fence | None,
+        memory_type: int,
+        usage: int,
+        byte_length: int,
+        flags: int = 0,
+    ) -> Buffer:
+        """Allocates a transient buffer; its storage is there at once, whatever ``wait`` says.
+
+        Raises as ``Allocator.allocate_buffer`` does.
+        """
+        try:
+            buffer = self.allocator.allocate_buffer(byte_length, memory_type, usage)
+        except Error as error:
+            if signal is not None:
+                signal.fail(error)
+            raise
+        buffer.allocation.is_transient = not flags & AllocaFlags.INDETERMINATE_LIFETIME
+        self._scheduler.submit(wait, signal, _nothing)
+        return buffer
+
+    def queue_dealloca(self, wait: Fence | None, signal: Fence | None, buffer: Buffer) -> None:
+        """Gives a transient buffer's storage back; using it afterwards is an error.
+
+        Of any other buffer the storage goes with its last reference, as always.
+        """
+        self._scheduler.submit(wait, signal, buffer.allocation.deallocate)
+
+    def queue_fill(
+        self,
+        wait: Fence | None,
+        signal: Fence | None,
+        buffer: Buffer,
+        byte_offset: int,
+        byte_length: int,
+        pattern: int,
+        pattern_byte_length: int,
+    ) -> None:
+        """Fills a range with a pattern of 1, 2, 4 or 8 bytes."""
+        self._scheduler.submit(
+            wait,
+            signal,
+            transfer.fill,
+            self._counters,
+            buffer,
+            byte_offset,
+            byte_length,
+            pattern,
+            pattern_byte_length,
+        )
+
+    def queue_update(
+        self,
+        wait: Fence | None,
+        signal: Fence | None,
+        data: bytes | bytearray | memoryview,
+        buffer: Buffer,
+        byte_offset: int,
+    ) -> None:
+        """Writes host bytes, captured now."""
+        captured = data if wait is None or wait.is_reached else bytes(data)
+        arguments = (self._counters, captured, buffer, byte_offset)
+        self._scheduler.submit(wait, signal, transfer.update, *arguments)
+
+    def queue_copy(
+        self,
+        wait: Fence | None,
+        signal: Fence | None,
+        source: Buffer,
+        source_offset: int,
+        target: Buffer,
+        target_offset: int,
+        byte_length: int,
+    ) -> None:
+        """Copies a range of one buffer to another."""
+        arguments = (self._counters, source, source_offset, target, target_offset, byte_length)
+        self._scheduler.submit(wait, signal, transfer.copy, *arguments)
+
+    def queue_read(
+        self,
+        wait: Fence | None,
+        signal: Fence | None,
+        file: File,
+        file_offset: int,
+        buffer: Buffer,
+        byte_offset: int,
+        byte_length: int,
+    ) -> None:
+        """Reads a range of a file into a buffer, in one copy."""
+        arguments = (self._counters, file, file_offset, buffer, byte_offset, byte_length)
+        self._scheduler.submit(wait, signal, transfer.read, *arguments)
+
+    def queue_write(
+        self,
+        wait: Fence | None,
+        signal: Fence | None,
+        buffer: Buffer,
+        byte_offset: int,
+        file: File,
+        file_offset: int,
+        byte_length: int,
+    ) -> None:
+        """Writes a range of a buffer to a file."""
+        arguments = (self._counters, buffer, byte_offset, file, file_offset, byte_length)
+        self._scheduler.submit(wait, signal, transfer.write, *arguments)
+
+    def queue_barrier(self, wait: Fence | None, signal: Fence | None) -> None:
+        """Signals ``signal`` once ``wait`` is reached."""
+        self._scheduler.submit(wait, signal, _nothing)
+
+    def queue_execute(
+        self,
+        wait: Fence | None,
+        signal: Fence | None,
+        command_buffer: CommandBuffer,
+        bindings: Sequence[Binding] = (),
+    ) -> None:
+        """Executes a command buffer: one call into the engine.
+
+        Args:
+            wait: Fence to wait for; None for none.
+            signal: Fence to signal; None for none.
+            command_buffer: Finalized.
+            bindings: (buffer or None, byte offset, byte length) per binding table slot.
+
+        Raises:
+            InvocationError: The bindings do not fit the commands, or a kernel failed.
+            TrapError: A kernel trapped; names it.
+            InterruptedCallError: The deadline passed or ``interrupt`` was called.
+            ClosedError: The device is closed.
+        """
+        self._scheduler.submit(wait, signal, self._execute, command_buffer, bindings)
+
+    def queue_flush(self) -> None:
+        """Starts pending work; here everything starts by itself."""
+        self._scheduler.check_open()
+
+    # Control.
+
+    def interrupt(self) -> None:
+        """Ends the kernel that is running now, from any thread; nothing otherwise.
+
+        Raises:
+            EngineError: The engine cannot end a running kernel.
+        """
+        instance = self._worker.running
+        if instance is not None:
+            instance.interrupt()
+
+    def close(self) -> None:
+        """Gives memory, kernels and threads up; arrays taken from buffers live on. Idempotent.
+
+        Waits for a running submission.
+        """
+        with self._scheduler.lock:
+            if self._scheduler.is_closed:
+                return
+            self._scheduler.is_closed = True
+            self.allocator.is_closed = True
+            watchdog, self._worker.watchdog = self._worker.watchdog, None
+            for executable in [*self._executables, self._executor]:
+                executable.close()
+            self._memory.close()
+        if watchdog is not None:
+            watchdog.close()
+
+    # Internals.
+
+    def _takes(self, format_name: str) -> bool:
+        format_ = ExecutableFormat.parse(format_name)
+        return (
+            format_ is not None
+            and format_.index64 == self._memory.type.index64
+            and format_.features <= self.engine.info.features
+        )
+
+    def _execute(self, command_buffer: CommandBuffer, bindings: Sequence[Binding]) -> None:
+        submission = command_buffer.take_submission()
+        submission.write(bindings)
+        self._counters.submissions += 1
+        if submission.command_count:
+            self._worker.execute(submission)
+            self._counters.dispatches += submission.dispatch_count
+
+
+def _nothing() -> None:
+    """The operation of a barrier."""
+
+
+def _matches(pattern: str, text: str) -> bool:
+    """Whether ``pattern`` with ``*`` and ``?`` matches all of ``text``."""
+    translated = "".join({"*": ".*", "?": "."}.get(c) or re.escape(c) for c in pattern)
+    return re.fullmatch(translated, text, re.DOTALL) is not None
+
+
+def _memory_type(max_memory_bytes: int, *, memory64: bool, shared: bool) -> MemoryType:
+    max_page_count = max_memory_bytes // PAGE_SIZE
+    min_page_count = _INITIAL_BYTE_LENGTH // PAGE_SIZE
+    if max_page_count < min_page_count:
+        raise ArgumentError(
+            f"max_memory_bytes is {max_memory_bytes}; expected at least {_INITIAL_BYTE_LENGTH}"
+        )
+    if not memory64 and max_memory_bytes > DEFAULT_MAX_MEMORY_BYTES:
+        raise ArgumentError(
+            f"max_memory_bytes is {max_memory_bytes}; 32-bit addresses reach "
+            f"{DEFAULT_MAX_MEMORY_BYTES} (memory64 reaches more)"
+        )
+    return MemoryType(min_page_count, max_page_count, shared=shared, index64=memory64)

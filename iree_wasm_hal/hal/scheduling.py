@@ -1,0 +1,102 @@
+"""When queue operations run: at once, or when the fence they wait for is reached."""
+
+from __future__ import annotations
+
+import threading
+from typing import TYPE_CHECKING
+
+from iree_wasm_hal.errors import ClosedError, Error
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from iree_wasm_hal.hal.fence import Fence
+
+__all__ = ["Scheduler"]
+
+
+class Scheduler:
+    """Runs the operations of one device, one at a time. Thread-safe.
+
+    Attributes:
+        lock: Held while an operation runs.
+        is_closed: Set under the lock; nothing runs afterwards.
+    """
+
+    __slots__ = ("is_closed", "lock")
+
+    def __init__(self) -> None:
+        self.lock = threading.Lock()
+        self.is_closed = False
+
+    def check_open(self) -> None:
+        """Checks that the device is open.
+
+        Raises:
+            ClosedError: It is not.
+        """
+        if self.is_closed:
+            raise ClosedError("use of a device after its close()")
+
+    def submit(
+        self,
+        wait: Fence | None,
+        signal: Fence | None,
+        operation: Callable[..., None],
+        *arguments: object,
+    ) -> None:
+        """Runs an operation when ``wait`` is reached, then signals ``signal``.
+
+        Args:
+            wait: None is reached. If it failed, ``signal`` fails with the same error, which is
+                raised where there is no ``signal``.
+            signal: None for none. Fails with the operation's error.
+            operation: Called with the lock held, on this thread or on the one that signals.
+            arguments: Kept alive until then.
+
+        Raises:
+            Error: The operation's, if it ran at once.
+            ClosedError: The device is closed.
+        """
+        if wait is not None and not wait.is_reached:
+            self._defer(wait, signal, operation, arguments)
+            return
+        try:
+            with self.lock:
+                if self.is_closed:
+                    self.check_open()
+                operation(*arguments)
+        except BaseException as error:
+            if signal is not None:
+                signal.fail(error)
+            raise
+        if signal is not None:
+            signal.signal()
+
+    def _defer(
+        self,
+        wait: Fence,
+        signal: Fence | None,
+        operation: Callable[..., None],
+        arguments: tuple[object, ...],
+    ) -> None:
+        failure = wait.failure
+        if failure is not None:
+            if signal is None:
+                raise failure
+            signal.fail(failure)
+            return
+
+        def run(failure: BaseException | None) -> None:
+            if failure is not None:
+                if signal is not None:
+                    signal.fail(failure)
+                return
+            try:
+                self.submit(None, signal, operation, *arguments)
+            except Error:
+                # The signal fence carries it to whoever waits for the result.
+                if signal is None:
+                    raise
+
+        wait.on_reached(run)

@@ -1,0 +1,92 @@
+"""Ends engine calls that run longer than a deadline."""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+import time
+from typing import TYPE_CHECKING
+
+from iree_wasm_hal.engine.contract import Feature
+from iree_wasm_hal.errors import EngineError, InterruptedCallError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from iree_wasm_hal.engine.contract import EngineInfo, Instance
+
+__all__ = ["Watchdog"]
+
+
+class Watchdog:
+    """One thread that interrupts the instance it watches when the time is up.
+
+    Args:
+        engine: Must be able to interrupt.
+        deadline_s: Seconds that a call may take.
+
+    Raises:
+        EngineError: The engine cannot interrupt a running kernel.
+    """
+
+    def __init__(self, engine: EngineInfo, deadline_s: float) -> None:
+        if Feature.INTERRUPT not in engine.features:
+            reason = engine.notes.get(Feature.INTERRUPT, "it offers no way to")
+            raise EngineError(
+                f"deadline_s is {deadline_s}, but {engine.name} {engine.version} cannot end a "
+                f"running kernel ({reason}); choose another engine or leave deadline_s unset"
+            )
+        self.deadline_s = deadline_s
+        self._condition = threading.Condition()
+        self._watched: Instance | None = None
+        self._due = 0.0
+        self._expired = False
+        self._closed = False
+        self._thread = threading.Thread(target=self._run, name="iree-wasm-watchdog", daemon=True)
+        self._thread.start()
+
+    @contextlib.contextmanager
+    def watch(self, instance: Instance) -> Iterator[None]:
+        """Watches a call.
+
+        Raises:
+            InterruptedCallError: The call was ended because its time was up.
+        """
+        with self._condition:
+            self._watched = instance
+            self._due = time.monotonic() + self.deadline_s
+            self._expired = False
+            self._condition.notify()
+        try:
+            yield
+        except InterruptedCallError as error:
+            if not self._expired:
+                raise
+            raise InterruptedCallError(
+                f"the call took longer than its deadline of {self.deadline_s} s"
+            ) from error
+        finally:
+            with self._condition:
+                self._watched = None
+
+    def close(self) -> None:
+        """Ends the thread. Idempotent."""
+        with self._condition:
+            self._closed = True
+            self._condition.notify()
+        self._thread.join()
+
+    def _run(self) -> None:
+        with self._condition:
+            while not self._closed:
+                if self._watched is None:
+                    self._condition.wait()
+                    continue
+                left = self._due - time.monotonic()
+                if left > 0:
+                    self._condition.wait(left)
+                    continue
+                # Under the lock, so that it cannot hit a later call.
+                self._expired = True
+                self._watched.interrupt()
+                self._watched = None
