@@ -9,7 +9,7 @@ import struct
 from pathlib import Path
 from typing import Any
 
-import iree.runtime as rt  # type: ignore[import-untyped]  # ships no types
+import iree.runtime as rt
 import numpy as np
 import numpy.typing as npt
 import pytest

@@ -6,7 +6,7 @@ that needs them fails when it is loaded, with this reason, and not as if they we
 
 from __future__ import annotations
 
-__all__ = ["COLLECTIVES"]
+__all__ = ["COLLECTIVES", "Channel"]
 
 COLLECTIVES = {
     ("channel.create", "0rIIrrii_r"),
@@ -15,3 +15,7 @@ COLLECTIVES = {
     ("command_buffer.collective", "0rriiiirrIIIII_v"),
 }
 """Refused imports: name and calling convention."""
+
+
+class Channel:
+    """The type ``hal.channel``; there are no objects of it."""

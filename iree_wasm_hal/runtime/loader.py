@@ -1,0 +1,136 @@
+"""``load``: from an archive to a program that can be called."""
+
+from __future__ import annotations
+
+import contextlib
+from typing import TYPE_CHECKING
+
+from iree_wasm_hal.engine.registry import open_engine
+from iree_wasm_hal.errors import (
+    ImportResolutionError,
+    IncompatibleTargetError,
+    InvocationError,
+)
+from iree_wasm_hal.hal.device import DEFAULT_MAX_MEMORY_BYTES, Device
+from iree_wasm_hal.hal.formats import incompatible_format_error
+from iree_wasm_hal.runtime.module import Module
+from iree_wasm_hal.runtime.source import Source, open_source
+from iree_wasm_hal.vm.context import BytecodeModule, Context
+from iree_wasm_hal.vm.modules.hal.module import HalModule, TraceSink
+from iree_wasm_hal.vm.modules.io_parameters.module import IoParametersModule
+from iree_wasm_hal.vm.modules.io_parameters.source import ParameterSources, open_parameters
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from iree_wasm_hal.engine.contract import Engine
+    from iree_wasm_hal.vm.native import NativeModule
+
+__all__ = ["load"]
+
+_INLINE_MODULES = ("hal_inline", "hal_loader")
+_WASM64_FORMAT = b"system-wasm-wasm_64"
+_WASM32_FORMAT = b"system-wasm-wasm_32"
+_MAX_FORMAT_BYTE_LENGTH = 128
+
+
+def load(
+    source: Source,
+    *,
+    engine: str | Engine = "wasmtime",
+    threads: int = 1,
+    device: Device | None = None,
+    parameters: ParameterSources | None = None,
+    modules: Sequence[NativeModule | BytecodeModule] = (),
+    max_memory_bytes: int = DEFAULT_MAX_MEMORY_BYTES,
+    deadline_s: float | None = None,
+    trace_sink: TraceSink | None = None,
+) -> Module:
+    """Loads a ``.vmfb`` whose kernels are WebAssembly.
+
+    Args:
+        source: A path, the bytes, or an open binary file. A file is mapped, not read.
+        engine: Entry-point name of an installed engine, or an engine.
+        threads: Worker threads.
+        device: A device to run on together with what else runs there; ``engine``, ``threads``,
+            ``max_memory_bytes`` and ``deadline_s`` are then the device's own.
+        parameters: Scope name to a parameter archive (.irpa, .safetensors, .gguf), to arrays by
+            key, or to a list of such sources.
+        modules: Modules that the program imports from beside ``hal`` and ``io_parameters``.
+        max_memory_bytes: Largest size of the linear memory.
+        deadline_s: Seconds that a call into the engine may take; None for no limit.
+        trace_sink: Gets what the program traces; standard error by default.
+
+    Raises:
+        EngineUnavailableError: The engine is not installed or does not run here.
+        LoadError: The archive cannot be loaded; subclasses say why.
+        ParameterError: A parameter archive cannot be used.
+        LimitError: Out of linear memory.
+        CallError: The program's own initialisation failed.
+    """
+    data, name = open_source(source)
+    program = BytecodeModule.from_bytes(data, name=name)
+    _refuse_inline_hal(program, name)
+    indexes = open_parameters(parameters or {})
+    with contextlib.ExitStack() as cleanup:
+        if device is None:
+            opened = _engine(engine, cleanup)
+            device = Device(
+                opened,
+                threads=threads,
+                max_memory_bytes=max_memory_bytes,
+                memory64=_needs_memory64(program),
+                deadline_s=deadline_s,
+            )
+            cleanup.callback(device.close)
+        natives = [HalModule(device, trace_sink), IoParametersModule(indexes), *modules]
+        context = _start([*natives, program], device, name)
+        cleanup.callback(context.close)
+        return Module(program.name, device, context, cleanup.pop_all())
+
+
+def _engine(engine: str | Engine, cleanup: contextlib.ExitStack) -> Engine:
+    if not isinstance(engine, str):
+        return engine
+    opened = open_engine(engine)
+    cleanup.callback(opened.close)
+    return opened
+
+
+def _start(modules: Sequence[NativeModule | BytecodeModule], device: Device, name: str) -> Context:
+    """Links the modules and runs the program's initialisation."""
+    refused_before = len(device.refused_formats)
+    try:
+        return Context(modules)
+    except InvocationError as error:
+        # A program asks for the formats of its kernels one by one, and gives up after the last.
+        refused = device.refused_formats[refused_before:]
+        if not refused:
+            raise
+        raise _incompatible(refused, name) from error
+
+
+def _incompatible(formats: list[str], name: str) -> IncompatibleTargetError:
+    error = incompatible_format_error(formats, index64=False)
+    return IncompatibleTargetError(f"{name}: {error}")
+
+
+def _refuse_inline_hal(program: BytecodeModule, name: str) -> None:
+    for dependency in program.dependencies:
+        if dependency in _INLINE_MODULES:
+            raise ImportResolutionError(
+                f"{name}: the program imports the module {dependency!r}; it was compiled with "
+                "--iree-execution-model=inline-static or inline-dynamic, which leave no device to "
+                "run on. Compile it without that flag"
+            )
+
+
+def _needs_memory64(program: BytecodeModule) -> bool:
+    """Whether all kernels are for 64-bit addresses: the format strings are constants."""
+    formats = {
+        bytes(segment)
+        for segment in program.rodata
+        if len(segment) <= _MAX_FORMAT_BYTE_LENGTH and bytes(segment[:12]) == b"system-wasm-"
+    }
+    has_wasm32 = any(name.startswith(_WASM32_FORMAT) for name in formats)
+    return not has_wasm32 and any(name.startswith(_WASM64_FORMAT) for name in formats)

@@ -1,0 +1,70 @@
+"""The bytes of an archive, mapped where they come from a file."""
+
+from __future__ import annotations
+
+import mmap
+import os
+import stat
+from typing import IO, TypeAlias, Union
+
+from iree_wasm_hal.errors import LoadError
+
+__all__ = ["Source", "open_source"]
+
+Source: TypeAlias = Union[str, "os.PathLike[str]", bytes, bytearray, memoryview, IO[bytes]]
+"""A path, the bytes themselves, or an open binary file."""
+
+
+def open_source(source: Source) -> tuple[memoryview, str]:
+    """The bytes and a name for messages.
+
+    A path or a real file is mapped read-only and shared with the page cache; the mapping lives as
+    long as anything made from it. Do not cut such a file short while it is loaded (the operating
+    system ends processes that read a mapping behind the end of its file); replacing it by another
+    is fine.
+
+    Args:
+        source: A path, bytes, or a binary file, which is read from its start where it is a real
+            file and from where it stands otherwise.
+
+    Raises:
+        LoadError: It cannot be opened or read, or is no regular file.
+    """
+    if isinstance(source, str | os.PathLike):
+        path = os.fspath(source)
+        try:
+            # O_NONBLOCK: opening a FIFO must not hang before fstat can refuse it.
+            descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
+        except (OSError, ValueError) as error:
+            raise LoadError(f"{path}: cannot be opened: {_cause(error)}") from error
+        try:
+            return _map(descriptor, path), path
+        finally:
+            os.close(descriptor)
+    if isinstance(source, bytes | bytearray | memoryview):
+        return memoryview(source).cast("B").toreadonly(), "<bytes>"
+    read = getattr(source, "read", None)
+    if read is None:
+        raise LoadError(f"expected a path, bytes or a binary file, got {type(source).__name__}")
+    name = str(getattr(source, "name", "<file>"))
+    try:
+        return _map(source.fileno(), name), name
+    except (AttributeError, OSError):  # io.UnsupportedOperation is an OSError: not a real file
+        pass
+    data = read()
+    if not isinstance(data, bytes | bytearray | memoryview):
+        raise LoadError(f"{name}: read() gave {type(data).__name__}; open the file in binary mode")
+    return memoryview(data).cast("B").toreadonly(), name
+
+
+def _map(descriptor: int, name: str) -> memoryview:
+    status = os.fstat(descriptor)
+    if not stat.S_ISREG(status.st_mode):
+        raise LoadError(f"{name}: not a regular file")
+    if status.st_size == 0:
+        return memoryview(b"")
+    return memoryview(mmap.mmap(descriptor, status.st_size, access=mmap.ACCESS_READ))
+
+
+def _cause(error: OSError | ValueError) -> str:
+    return (error.strerror if isinstance(error, OSError) else None) or str(error)
