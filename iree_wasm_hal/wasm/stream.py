@@ -25,7 +25,7 @@ import struct
 from dataclasses import dataclass
 from enum import IntEnum
 
-from ..errors import ArgumentError
+from ..errors import ArgumentError, InternalError
 
 __all__ = [
     "BINDING_REF",
@@ -140,7 +140,7 @@ class Struct:
             self.fields[field_name] = Field(field_name, cursor, format_character)
             cursor += size
         if not cursor <= byte_length < cursor + 8:
-            raise AssertionError(f"BUG: {name} takes {cursor} bytes, expected {byte_length}")
+            raise InternalError(f"{name} takes {cursor} bytes, expected {byte_length}")
         self.byte_length = byte_length
 
     def pack(self, **values: int) -> bytes:

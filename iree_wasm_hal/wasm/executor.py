@@ -1,0 +1,120 @@
+"""The executor: the wasm functions that walk a command stream, injected into every module.
+
+``iree_wasm_execute(submission, worker) -> Result`` is called once per worker and submission. All
+workers walk the whole stream, phase by phase (`stream` has the layouts):
+
+* **Claiming.** Every command has a claim counter in the submission block. A worker adds to it
+  atomically and owns the workgroups (or chunks of a fill, copy or update) it got; a counter at or
+  above the total means there is nothing left, and the worker goes on to the next command of the
+  phase, while others may still be busy with this one.
+* **Phases.** Every phase has a state word: how many workers are inside, and a CLOSED bit. A
+  worker joins a phase before it looks at its commands. At the next PHASE (or END) it has seen
+  every counter exhausted; it leaves, and the phase is closed by whoever finds it empty then. No
+  claimed work can be unfinished at that moment, because claimers are inside. Those who must wait
+  spin, then sleep in ``memory.atomic.wait32`` with a time-out after which they look at the stop
+  flag. Nobody waits for a worker that has not come yet: it finds the phases closed and skips
+  them. It must not look at their commands again: an indirect workgroup count may have been
+  overwritten by a later phase.
+* **Stopping.** The stop flag is read at every claim and while waiting. A worker whose kernel
+  returns non-zero reports it (the first report wins) and sets the flag; when a worker traps, its
+  host thread sets it.
+* **Switching.** A dispatch of another executable with work left makes a worker leave the phase
+  and return SWITCH, its place kept in its own worker block. Its host thread calls the other
+  module with the same two blocks, and the worker joins again where it left. Workers switch
+  independently of each other; a dispatch that others have already exhausted needs no switch.
+
+Without atomics (one worker) the same code is emitted with plain loads and stores.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from .assembler import FunctionBuilder
+from .executor_commands import emit_copy, emit_copy_claimed, emit_fill, emit_update
+from .executor_dispatch import emit_dispatch, emit_resolve, emit_resolve_length
+from .executor_phases import emit_close, emit_execute, emit_fail, emit_join, emit_leave
+from .expressions import I32, Signature, ValueType
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+__all__ = ["EXECUTE", "ExecutorFunctions", "ExecutorOptions", "emit_executor"]
+
+EXECUTE = "iree_wasm_execute"
+
+
+@dataclass(frozen=True, slots=True)
+class ExecutorOptions:
+    """What the emitted code depends on.
+
+    Attributes:
+        pointer: Type of addresses.
+        atomics: Whether several workers may run a submission.
+        can_wait: Whether the memory is shared, so that workers can sleep.
+        table_index64: Whether the function table is indexed with i64.
+        kernel_type_index: Index of the type of kernels; None where the module has none.
+    """
+
+    pointer: ValueType
+    atomics: bool
+    can_wait: bool
+    table_index64: bool
+    kernel_type_index: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class ExecutorFunctions:
+    """The emitted functions, in index order."""
+
+    names: tuple[str, ...]
+    signatures: tuple[Signature, ...]
+    bodies: tuple[bytes, ...]
+
+
+def _functions(pointer: ValueType) -> dict[str, tuple[Signature, Callable[..., None]]]:
+    blocks = (("submission", pointer), ("worker", pointer))
+    command = (*blocks, ("command", pointer))
+    reference = (("submission", pointer), ("reference", pointer))
+    state = (("state", pointer),)
+    workgroup = (("x", I32), ("y", I32), ("z", I32))
+    fail = (blocks[0], ("command", pointer), ("status", I32), *workgroup, ("kernel_result", I32))
+    ranges = (("target", pointer), ("source", pointer), ("byte_length", pointer))
+    claimed = (blocks[0], ("command", pointer), *ranges)
+    result = (I32,)
+    return {
+        "resolve": (Signature(reference, (pointer,)), emit_resolve),
+        "resolve_length": (Signature(reference, (pointer,)), emit_resolve_length),
+        "fail": (Signature(fail, result), emit_fail),
+        "join_phase": (Signature(state, result), emit_join),
+        "leave_phase": (Signature((blocks[0], *state), ()), emit_leave),
+        "close_phase": (Signature((blocks[0], *state), result), emit_close),
+        "copy_claimed": (Signature(claimed, result), emit_copy_claimed),
+        "fill": (Signature(command, result), emit_fill),
+        "copy": (Signature(command, result), emit_copy),
+        "update": (Signature(command, result), emit_update),
+        "dispatch": (Signature(command, result), emit_dispatch),
+        EXECUTE: (Signature(blocks, result), emit_execute),
+    }
+
+
+def emit_executor(options: ExecutorOptions, first_function_index: int) -> ExecutorFunctions:
+    """Emits the executor for a module whose next free function index is given."""
+    functions = _functions(options.pointer)
+    callees = {
+        name: (first_function_index + position, signature)
+        for position, (name, (signature, _)) in enumerate(functions.items())
+    }
+    bodies = []
+    for signature, emit in functions.values():
+        builder = FunctionBuilder(signature, options.pointer, callees, atomics=options.atomics)
+        emit(builder, options)
+        bodies.append(builder.finish())
+    return ExecutorFunctions(
+        names=tuple(
+            name if name == EXECUTE else f"iree_wasm_executor.{name}" for name in functions
+        ),
+        signatures=tuple(signature for signature, _ in functions.values()),
+        bodies=tuple(bodies),
+    )
