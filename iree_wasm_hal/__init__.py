@@ -1,1 +1,118 @@
-"""Runs IREE archives whose kernels are WebAssembly, on the engine you name."""
+"""Runs IREE archives whose kernels are WebAssembly, on the engine you name.
+
+::
+
+    import iree_wasm_hal as iwh
+
+    module = iwh.load("model.vmfb", engine="wasmtime")
+    module.functions                  # exported names with their declared signatures
+    y = module.main(x)                # numpy in, numpy out
+
+Importing this package imports the standard library alone; what a name needs is imported when the
+name is first used, and an engine's plugin when that engine is opened.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING
+
+from iree_wasm_hal.errors import (
+    ArchiveError,
+    ArgumentError,
+    BytecodeError,
+    CallError,
+    ClosedError,
+    CompileError,
+    EngineError,
+    EngineUnavailableError,
+    Error,
+    ImportResolutionError,
+    IncompatibleTargetError,
+    InternalError,
+    InterruptedCallError,
+    InvocationError,
+    KernelProfileError,
+    LimitError,
+    LoadError,
+    MalformedWasmError,
+    ParameterError,
+    TrapError,
+    WasmCompileError,
+    WasmError,
+)
+
+if TYPE_CHECKING:
+    from iree_wasm_hal.compiler import compile  # noqa: A004 - the name that users call
+    from iree_wasm_hal.engine import list_engines as engines
+    from iree_wasm_hal.engine import open_engine
+    from iree_wasm_hal.hal.device import Device
+    from iree_wasm_hal.hal.fence import Fence
+    from iree_wasm_hal.runtime.function import Function, Invocation
+    from iree_wasm_hal.runtime.loader import load
+    from iree_wasm_hal.runtime.module import Module
+    from iree_wasm_hal.vm.context import BytecodeModule
+    from iree_wasm_hal.vm.native import PyModule
+
+__all__ = [
+    "ArchiveError",
+    "ArgumentError",
+    "BytecodeError",
+    "BytecodeModule",
+    "CallError",
+    "ClosedError",
+    "CompileError",
+    "Device",
+    "EngineError",
+    "EngineUnavailableError",
+    "Error",
+    "Fence",
+    "Function",
+    "ImportResolutionError",
+    "IncompatibleTargetError",
+    "InternalError",
+    "InterruptedCallError",
+    "Invocation",
+    "InvocationError",
+    "KernelProfileError",
+    "LimitError",
+    "LoadError",
+    "MalformedWasmError",
+    "Module",
+    "ParameterError",
+    "PyModule",
+    "TrapError",
+    "WasmCompileError",
+    "WasmError",
+    "compile",
+    "engines",
+    "load",
+    "open_engine",
+]
+
+_LAZY = {
+    "BytecodeModule": ("iree_wasm_hal.vm.context", "BytecodeModule"),
+    "Device": ("iree_wasm_hal.hal.device", "Device"),
+    "Fence": ("iree_wasm_hal.hal.fence", "Fence"),
+    "Function": ("iree_wasm_hal.runtime.function", "Function"),
+    "Invocation": ("iree_wasm_hal.runtime.function", "Invocation"),
+    "Module": ("iree_wasm_hal.runtime.module", "Module"),
+    "PyModule": ("iree_wasm_hal.vm.native", "PyModule"),
+    "compile": ("iree_wasm_hal.compiler", "compile"),
+    "engines": ("iree_wasm_hal.engine", "list_engines"),
+    "load": ("iree_wasm_hal.runtime.loader", "load"),
+    "open_engine": ("iree_wasm_hal.engine", "open_engine"),
+}
+
+
+def __getattr__(name: str) -> object:
+    target = _LAZY.get(name)
+    if target is None:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value: object = getattr(importlib.import_module(target[0]), target[1])
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return __all__

@@ -71,6 +71,16 @@ class Function:
             for i, value_type in enumerate(convention.results)
         ]
 
+    @property
+    def argument_count(self) -> int:
+        """Number of arguments, an async function's fences aside."""
+        return len(self._converters)
+
+    @property
+    def result_count(self) -> int:
+        """Number of results."""
+        return len(self._results)
+
     def __repr__(self) -> str:
         return f"<iree_wasm_hal function {self.signature}>"
 
