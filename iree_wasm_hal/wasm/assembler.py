@@ -9,14 +9,24 @@ from __future__ import annotations
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from ..errors import InternalError
-from .binary import encode_uleb128, encode_vector
-from .expressions import I32, I64, Label, Local, Signature, Value, ValueType, constant, make_local
+from iree_wasm_hal.errors import InternalError
+from iree_wasm_hal.wasm.binary import encode_uleb128, encode_vector
+from iree_wasm_hal.wasm.expressions import (
+    I32,
+    I64,
+    Label,
+    Local,
+    Signature,
+    Value,
+    ValueType,
+    constant,
+    make_local,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from .stream import Struct
+    from iree_wasm_hal.wasm.stream import Struct
 
 __all__ = ["FunctionBuilder", "Record"]
 

@@ -5,7 +5,7 @@ Spec: https://webassembly.github.io/spec/core/binary/values.html
 
 from __future__ import annotations
 
-from ..errors import MalformedWasmError
+from iree_wasm_hal.errors import MalformedWasmError
 
 __all__ = ["Reader", "encode_name", "encode_sleb128", "encode_uleb128", "encode_vector"]
 

@@ -8,10 +8,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from ..errors import KernelProfileError
+from iree_wasm_hal.errors import KernelProfileError
 
 if TYPE_CHECKING:
-    from .binary import Reader
+    from iree_wasm_hal.wasm.binary import Reader
 
 __all__ = ["DynamicLinkInfo", "parse_dylink"]
 

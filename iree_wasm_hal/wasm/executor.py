@@ -31,11 +31,22 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from .assembler import FunctionBuilder
-from .executor_commands import emit_copy, emit_copy_claimed, emit_fill, emit_update
-from .executor_dispatch import emit_dispatch, emit_resolve, emit_resolve_length
-from .executor_phases import emit_close, emit_execute, emit_fail, emit_join, emit_leave
-from .expressions import I32, Signature, ValueType
+from iree_wasm_hal.wasm.assembler import FunctionBuilder
+from iree_wasm_hal.wasm.executor_commands import (
+    emit_copy,
+    emit_copy_claimed,
+    emit_fill,
+    emit_update,
+)
+from iree_wasm_hal.wasm.executor_dispatch import emit_dispatch, emit_resolve, emit_resolve_length
+from iree_wasm_hal.wasm.executor_phases import (
+    emit_close,
+    emit_execute,
+    emit_fail,
+    emit_join,
+    emit_leave,
+)
+from iree_wasm_hal.wasm.expressions import I32, Signature, ValueType
 
 if TYPE_CHECKING:
     from collections.abc import Callable

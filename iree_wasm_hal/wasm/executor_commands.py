@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from .expressions import I32, I64, constant
-from .stream import (
+from iree_wasm_hal.wasm.expressions import I32, I64, constant
+from iree_wasm_hal.wasm.stream import (
     COMMAND_HEADER,
     COPY_COMMAND,
     FILL_COMMAND,
@@ -17,9 +17,9 @@ from .stream import (
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from .assembler import FunctionBuilder
-    from .executor import ExecutorOptions
-    from .expressions import Local
+    from iree_wasm_hal.wasm.assembler import FunctionBuilder
+    from iree_wasm_hal.wasm.executor import ExecutorOptions
+    from iree_wasm_hal.wasm.expressions import Local
 
 __all__ = ["emit_copy", "emit_copy_claimed", "emit_fill", "emit_update"]
 

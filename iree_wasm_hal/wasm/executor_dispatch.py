@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from .expressions import I32, I64, Signature
-from .stream import (
+from iree_wasm_hal.wasm.expressions import I32, I64, Signature
+from iree_wasm_hal.wasm.stream import (
     BINDING_REF,
     BINDING_TABLE_ENTRY,
     DISPATCH_COMMAND,
@@ -15,12 +15,12 @@ from .stream import (
     Result,
     Status,
 )
-from .stream_worker import worker_block_layout
+from iree_wasm_hal.wasm.stream_worker import worker_block_layout
 
 if TYPE_CHECKING:
-    from .assembler import FunctionBuilder
-    from .executor import ExecutorOptions
-    from .expressions import Local, Value, ValueType
+    from iree_wasm_hal.wasm.assembler import FunctionBuilder
+    from iree_wasm_hal.wasm.executor import ExecutorOptions
+    from iree_wasm_hal.wasm.expressions import Local, Value, ValueType
 
 __all__ = ["emit_dispatch", "emit_resolve", "emit_resolve_length", "kernel_signature"]
 

@@ -4,14 +4,21 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from .expressions import I32, Local
-from .stream import COMMAND_HEADER, PHASE_COMMAND, SUBMISSION_BLOCK, Opcode, Result, Status
-from .stream_worker import worker_block_layout
+from iree_wasm_hal.wasm.expressions import I32, Local
+from iree_wasm_hal.wasm.stream import (
+    COMMAND_HEADER,
+    PHASE_COMMAND,
+    SUBMISSION_BLOCK,
+    Opcode,
+    Result,
+    Status,
+)
+from iree_wasm_hal.wasm.stream_worker import worker_block_layout
 
 if TYPE_CHECKING:
-    from .assembler import FunctionBuilder, Record
-    from .executor import ExecutorOptions
-    from .expressions import Label, Value
+    from iree_wasm_hal.wasm.assembler import FunctionBuilder, Record
+    from iree_wasm_hal.wasm.executor import ExecutorOptions
+    from iree_wasm_hal.wasm.expressions import Label, Value
 
 __all__ = ["emit_close", "emit_execute", "emit_fail", "emit_join", "emit_leave"]
 

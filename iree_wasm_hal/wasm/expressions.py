@@ -8,8 +8,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import IntEnum
 
-from ..errors import InternalError
-from .binary import encode_sleb128, encode_uleb128, encode_vector
+from iree_wasm_hal.errors import InternalError
+from iree_wasm_hal.wasm.binary import encode_sleb128, encode_uleb128, encode_vector
 
 __all__ = [
     "I32",

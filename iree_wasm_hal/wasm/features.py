@@ -9,16 +9,18 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from ..engine.contract import Feature
-from .kernel_module import EXTERNREF, FUNCREF, V128
+from iree_wasm_hal.engine.contract import Feature
+from iree_wasm_hal.wasm.instructions import scan_body
+from iree_wasm_hal.wasm.kernel_module import EXTERNREF, FUNCREF, V128, Limits
+from iree_wasm_hal.wasm.kernel_reader import read_kernel_module
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
-    from .binary import Reader
-    from .kernel_module import KernelModule
+    from iree_wasm_hal.wasm.binary import Reader
+    from iree_wasm_hal.wasm.kernel_module import KernelModule
 
-__all__ = ["instruction_features", "parse_target_features", "type_features"]
+__all__ = ["instruction_features", "needed_features", "parse_target_features", "type_features"]
 
 _MAX_TARGET_FEATURES = 1_000
 _RELAXED_MADD = frozenset(range(0x105, 0x109))
@@ -41,6 +43,24 @@ def parse_target_features(reader: Reader) -> tuple[str, ...]:
         features.append(prefix.replace("=", "+") + reader.name())
     reader.finish()
     return tuple(features)
+
+
+def needed_features(module: bytes) -> frozenset[Feature]:
+    """The features that a module's own code needs, whether or not it fits the kernel profile.
+
+    Raises:
+        MalformedWasmError: Not well-formed.
+        LimitError: Too large.
+    """
+    kernel = read_kernel_module(module)
+    memories = [entry.type for entry in kernel.imported("memory")]
+    index64 = any(isinstance(memory, Limits) and memory.index64 for memory in memories)
+    features = type_features(kernel) | ({Feature.MEMORY64} if index64 else set())
+    for body in kernel.bodies:
+        features |= instruction_features(
+            scan_body(module, body.code_start, body.end, index64=index64)
+        )
+    return frozenset(features)
 
 
 def instruction_features(instructions: Iterable[bytes]) -> frozenset[Feature]:

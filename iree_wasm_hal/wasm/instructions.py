@@ -15,7 +15,7 @@ import re
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
-from .binary import Reader
+from iree_wasm_hal.wasm.binary import Reader
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from .sections import Section, SectionId
+from iree_wasm_hal.wasm.sections import Section, SectionId
 
 __all__ = [
     "ConstantExpression",

@@ -7,8 +7,8 @@ https://webassembly.github.io/spec/core/binary/modules.html
 
 from __future__ import annotations
 
-from .binary import Reader
-from .kernel_module import (
+from iree_wasm_hal.wasm.binary import Reader
+from iree_wasm_hal.wasm.kernel_module import (
     EXTERNREF,
     F32,
     F64,
@@ -27,7 +27,7 @@ from .kernel_module import (
     KernelModule,
     Limits,
 )
-from .sections import SectionId, read_sections
+from iree_wasm_hal.wasm.sections import SectionId, read_sections
 
 __all__ = ["read_kernel_module"]
 

@@ -7,11 +7,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from ..errors import MalformedWasmError
-from .binary import encode_name, encode_uleb128, encode_vector
+from iree_wasm_hal.errors import MalformedWasmError
+from iree_wasm_hal.wasm.binary import encode_name, encode_uleb128, encode_vector
 
 if TYPE_CHECKING:
-    from .kernel_module import KernelModule
+    from iree_wasm_hal.wasm.kernel_module import KernelModule
 
 __all__ = ["function_names", "name_section"]
 

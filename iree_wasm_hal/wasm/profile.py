@@ -11,16 +11,23 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from ..errors import KernelProfileError, LimitError
-from .dylink import DynamicLinkInfo, parse_dylink
-from .features import instruction_features, parse_target_features, type_features
-from .instructions import scan_body
-from .kernel_module import I32, I64, FunctionType, GlobalType, KernelModule, Limits
-from .sections import SectionId
+from iree_wasm_hal.errors import KernelProfileError, LimitError
+from iree_wasm_hal.wasm.dylink import DynamicLinkInfo, parse_dylink
+from iree_wasm_hal.wasm.features import instruction_features, parse_target_features, type_features
+from iree_wasm_hal.wasm.instructions import scan_body
+from iree_wasm_hal.wasm.kernel_module import (
+    I32,
+    I64,
+    FunctionType,
+    GlobalType,
+    KernelModule,
+    Limits,
+)
+from iree_wasm_hal.wasm.sections import SectionId
 
 if TYPE_CHECKING:
-    from ..engine.contract import Feature
-    from .kernel_module import ConstantExpression, Import
+    from iree_wasm_hal.engine.contract import Feature
+    from iree_wasm_hal.wasm.kernel_module import ConstantExpression, Import
 
 __all__ = [
     "APPLY_RELOCATIONS",

@@ -10,21 +10,21 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from ..engine.contract import Feature
-from ..errors import IncompatibleTargetError, InternalError
-from .binary import encode_name, encode_sleb128, encode_uleb128, encode_vector
-from .executor import EXECUTE, ExecutorOptions, emit_executor
-from .executor_dispatch import kernel_signature
-from .expressions import I32, I64
-from .kernel_module import GlobalType, KernelModule
-from .kernel_reader import read_kernel_module
-from .names import function_names, name_section
-from .profile import MEMORY_BASE, QUERY, STACK_POINTER, TABLE_BASES, check_profile
-from .sections import SectionId, write_module
+from iree_wasm_hal.engine.contract import Feature
+from iree_wasm_hal.errors import IncompatibleTargetError, InternalError
+from iree_wasm_hal.wasm.binary import encode_name, encode_sleb128, encode_uleb128, encode_vector
+from iree_wasm_hal.wasm.executor import EXECUTE, ExecutorOptions, emit_executor
+from iree_wasm_hal.wasm.executor_dispatch import kernel_signature
+from iree_wasm_hal.wasm.expressions import I32, I64
+from iree_wasm_hal.wasm.kernel_module import GlobalType, KernelModule
+from iree_wasm_hal.wasm.kernel_reader import read_kernel_module
+from iree_wasm_hal.wasm.names import function_names, name_section
+from iree_wasm_hal.wasm.profile import MEMORY_BASE, QUERY, STACK_POINTER, TABLE_BASES, check_profile
+from iree_wasm_hal.wasm.sections import SectionId, write_module
 
 if TYPE_CHECKING:
-    from ..engine.contract import MemoryType
-    from .profile import KernelProfile
+    from iree_wasm_hal.engine.contract import MemoryType
+    from iree_wasm_hal.wasm.profile import KernelProfile
 
 __all__ = [
     "APPLY_RELOCATIONS_EXPORT",

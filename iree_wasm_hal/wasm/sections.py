@@ -8,8 +8,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import IntEnum
 
-from ..errors import LimitError, MalformedWasmError
-from .binary import Reader, encode_name, encode_uleb128
+from iree_wasm_hal.errors import LimitError, MalformedWasmError
+from iree_wasm_hal.wasm.binary import Reader, encode_name, encode_uleb128
 
 __all__ = [
     "MAX_MODULE_BYTE_LENGTH",

@@ -25,7 +25,7 @@ import struct
 from dataclasses import dataclass
 from enum import IntEnum
 
-from ..errors import ArgumentError, InternalError
+from iree_wasm_hal.errors import ArgumentError, InternalError
 
 __all__ = [
     "BINDING_REF",

@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from ..errors import ArgumentError
-from .stream import (
+from iree_wasm_hal.errors import ArgumentError
+from iree_wasm_hal.wasm.stream import (
     BINDING_REF,
     COPY_COMMAND,
     DISPATCH_COMMAND,

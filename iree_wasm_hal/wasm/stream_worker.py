@@ -6,8 +6,8 @@ read them (iree/hal/local/executable_library.h, version 0.6).
 
 from __future__ import annotations
 
-from ..errors import ArgumentError
-from .stream import MAX_BINDING_COUNT, Struct
+from iree_wasm_hal.errors import ArgumentError
+from iree_wasm_hal.wasm.stream import MAX_BINDING_COUNT, Struct
 
 __all__ = ["WorkerBlockLayout", "worker_block_layout"]
 
