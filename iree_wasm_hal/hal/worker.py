@@ -93,7 +93,6 @@ class Worker:
             TrapError: The code trapped.
             InterruptedCallError: The deadline passed or ``Device.interrupt`` was called.
         """
-        self._counters.engine_calls += 1
         self.running = instance
         watchdog = self.watchdog
         try:
@@ -113,6 +112,7 @@ class Worker:
             InterruptedCallError: As ``call``.
             LimitError: Out of linear memory for workgroup-local memory.
         """
+        self._counters.engine_calls += 1
         if submission.local_memory_byte_length:
             self._reserve_local_memory(submission.local_memory_byte_length)
         executable = submission.first_executable
@@ -156,6 +156,7 @@ class Worker:
     def _switch(self, submission: Submission) -> Executable:
         """Finds the executable that the stream goes on with."""
         self._counters.executable_switches += 1
+        self._counters.engine_calls += 1
         header = self._layout.header
         view = self._memory.view
         block_ptr = self._block.guest_ptr

@@ -1,0 +1,179 @@
+"""The suballocator against a model that knows only which bytes are taken."""
+
+from __future__ import annotations
+
+import random
+
+import pytest
+from hypothesis import settings
+from hypothesis import strategies as st
+from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, invariant, rule
+
+from iree_wasm_hal.engine.contract import PAGE_SIZE, MemoryType
+from iree_wasm_hal.errors import LimitError
+from iree_wasm_hal.hal.guest_memory import GuestMemory
+from iree_wasm_hal.hal.suballocator import RESERVED_BYTE_LENGTH, Suballocator
+
+
+class HostMemory:
+    """A linear memory without an engine: it grows in place, like a real one."""
+
+    def __init__(self, memory_type: MemoryType) -> None:
+        self.type = memory_type
+        self._bytes = bytearray(memory_type.max_page_count * PAGE_SIZE)
+        self.page_count = memory_type.min_page_count
+
+    def grow(self, delta_page_count: int) -> None:
+        if self.page_count + delta_page_count > self.type.max_page_count:
+            raise LimitError("grow", name="linear memory", asked=delta_page_count, allowed=0)
+        self.page_count += delta_page_count
+
+    def view(self) -> memoryview:
+        return memoryview(self._bytes)[: self.page_count * PAGE_SIZE]
+
+    def close(self) -> None:
+        """Nothing to free."""
+
+
+class HostEngine:
+    """Only creates memories."""
+
+    def create_memory(self, memory_type: MemoryType) -> HostMemory:
+        return HostMemory(memory_type)
+
+
+def make(max_page_count: int = 16, min_page_count: int = 2) -> Suballocator:
+    memory_type = MemoryType(min_page_count, max_page_count)
+    return Suballocator(GuestMemory(HostEngine(), memory_type))  # type: ignore[arg-type]  # a memory is all it needs
+
+
+LIMIT = 15 * PAGE_SIZE  # 16 pages less the reserved first one
+
+
+class SuballocatorMachine(RuleBasedStateMachine):
+    """Random allocations and frees; live ranges are kept in a plain list."""
+
+    blocks: Bundle[object] = Bundle("blocks")
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.suballocator = make()
+        self.live: list[tuple[int, int]] = []
+        self.peak = 0
+
+    @rule(
+        target=blocks,
+        size=st.one_of(st.integers(0, 300), st.integers(0, 200_000), st.sampled_from([64, 4096])),
+        alignment=st.sampled_from([64, 64, 64, 128, 4096]),
+    )
+    def allocate(self, size: int, alignment: int) -> object:
+        rounded = max(64, -(-size // 64) * 64)
+        try:
+            block = self.suballocator.allocate(size, alignment)
+        except LimitError as error:
+            # Refusing is right only when no gap between live ranges could hold it.
+            assert self.largest_gap() < rounded + alignment - 64
+            assert error.allowed == LIMIT
+            assert error.asked >= rounded
+            return None
+        start, end = block.guest_ptr, block.guest_ptr + block.byte_length
+        assert block.byte_length == rounded
+        assert start % alignment == 0
+        assert start >= RESERVED_BYTE_LENGTH
+        assert end <= 16 * PAGE_SIZE
+        assert all(end <= s or e <= start for s, e in self.live)
+        self.live.append((start, end))
+        self.peak = max(self.peak, self.used())
+        return [block, (start, end)]
+
+    @rule(holder=consumes(blocks))
+    def free(self, holder: object) -> None:
+        if isinstance(holder, list):
+            self.live.remove(holder[1])
+            holder.clear()  # the last reference to the block
+
+    @rule()
+    def statistics(self) -> None:
+        statistics = self.suballocator.statistics()
+        assert statistics.used == self.used()
+        assert statistics.peak == self.peak
+        assert statistics.limit == LIMIT
+        gaps = self.gaps(statistics.capacity + RESERVED_BYTE_LENGTH)
+        assert statistics.largest_free_block == max(gaps, default=0)
+
+    @invariant()
+    def live_ranges_do_not_overlap(self) -> None:
+        ordered = sorted(self.live)
+        assert all(a[1] <= b[0] for a, b in zip(ordered, ordered[1:], strict=False))
+
+    def used(self) -> int:
+        return sum(end - start for start, end in self.live)
+
+    def gaps(self, memory_end: int) -> list[int]:
+        edges = [RESERVED_BYTE_LENGTH]
+        for start, end in sorted(self.live):
+            edges += [start, end]
+        edges.append(memory_end)
+        return [end - start for start, end in zip(edges[::2], edges[1::2], strict=True)]
+
+    def largest_gap(self) -> int:
+        return max(self.gaps(16 * PAGE_SIZE))
+
+    def teardown(self) -> None:
+        self.live.clear()
+
+
+TestSuballocator = SuballocatorMachine.TestCase
+TestSuballocator.settings = settings(max_examples=60, stateful_step_count=60, deadline=None)
+
+
+def test_error_says_asked_used_and_limit() -> None:
+    suballocator = make()
+    held = suballocator.allocate(PAGE_SIZE)
+    with pytest.raises(LimitError) as caught:
+        suballocator.allocate(LIMIT)
+    assert held.byte_length == PAGE_SIZE
+    assert caught.value.asked == LIMIT
+    assert caught.value.allowed == LIMIT
+    assert f"{LIMIT} bytes asked for, {PAGE_SIZE} of {LIMIT} in use" in str(caught.value)
+
+
+def test_freed_neighbours_become_one_block() -> None:
+    suballocator = make(max_page_count=2)
+    thirds = [suballocator.allocate(PAGE_SIZE // 4) for _ in range(4)]
+    thirds.clear()
+    assert suballocator.statistics().largest_free_block == PAGE_SIZE
+    assert suballocator.allocate(PAGE_SIZE).guest_ptr == RESERVED_BYTE_LENGTH
+
+
+def test_the_same_size_gets_the_same_place_again() -> None:
+    suballocator = make()
+    first = suballocator.allocate(1000)
+    guest_ptr = first.guest_ptr
+    del first
+    assert suballocator.allocate(1000).guest_ptr == guest_ptr
+
+
+def test_grows_by_half_until_the_limit_and_no_further() -> None:
+    memory = GuestMemory(HostEngine(), MemoryType(2, 16))  # type: ignore[arg-type]  # a memory is all it needs
+    suballocator = Suballocator(memory)
+    sizes = []
+    blocks = []
+    for _ in range(14):
+        blocks.append(suballocator.allocate(PAGE_SIZE))
+        sizes.append(memory.byte_length // PAGE_SIZE)
+    assert sizes == [2, 3, 4, 6, 6, 9, 9, 9, 13, 13, 13, 13, 16, 16]
+    view = memory.view
+    assert len(view) == 16 * PAGE_SIZE
+
+
+def test_many_blocks_stay_fast_and_all_come_back() -> None:
+    suballocator = make(max_page_count=1024)
+    rng = random.Random(7)
+    blocks = [suballocator.allocate(rng.randrange(1, 4000)) for _ in range(10_000)]
+    rng.shuffle(blocks)
+    while blocks:
+        blocks.pop()
+    statistics = suballocator.statistics()
+    assert statistics.used == 0
+    assert statistics.largest_free_block == statistics.capacity
