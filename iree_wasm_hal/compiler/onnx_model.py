@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from pathlib import Path
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from iree_wasm_hal.compiler.source import Source
+from iree_wasm_hal.compiler.onnx_folding import fold_constants, undecided_branches
+from iree_wasm_hal.compiler.onnx_padding import gather_reflections
+from iree_wasm_hal.compiler.onnx_windows import trim_windows
 from iree_wasm_hal.compiler.toolchain import PYTHON, require_module, run
 from iree_wasm_hal.errors import CompileError
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from pathlib import Path
+
     import onnx
 
-__all__ = ["import_onnx", "parse_shape"]
+    from iree_wasm_hal.compiler.source import Source
+
+__all__ = ["OnnxOptions", "import_onnx", "parse_shape"]
 
 FUNCTION_NAME = "main"
 """Exported function of every model that comes from ONNX, whatever its graph is called."""
@@ -87,6 +93,31 @@ def _set_shapes(
         _forget_inferred_shapes(model)
 
 
+def _set_values(model: onnx.ModelProto, values: Mapping[str, Any], name: str) -> None:
+    """Turns inputs into constants."""
+    import numpy as np  # noqa: PLC0415 # beside onnx
+    from onnx import helper, numpy_helper  # noqa: PLC0415 # an extra
+
+    inputs = _graph_inputs(model)
+    for input_name, given in values.items():
+        if input_name not in inputs:
+            known = ", ".join(inputs) or "none"
+            raise CompileError(f"{name}: no input {input_name!r} to give a value; inputs: {known}")
+        tensor = inputs[input_name].type.tensor_type
+        dtype = helper.tensor_dtype_to_np_dtype(tensor.elem_type)
+        try:
+            value = np.asarray(given).astype(dtype)
+        except (TypeError, ValueError) as error:
+            raise CompileError(f"{name}: input {input_name!r}: {given!r} is no {dtype}") from error
+        rank = len(tensor.shape.dim)
+        if tensor.HasField("shape") and value.ndim != rank:
+            raise CompileError(
+                f"{name}: input {input_name!r} has {rank} dimensions, the value given {value.ndim}"
+            )
+        model.graph.initializer.append(numpy_helper.from_array(value, input_name))
+        model.graph.input.remove(inputs[input_name])
+
+
 def _forget_inferred_shapes(model: onnx.ModelProto) -> None:
     """Drops what was inferred from the dynamic shapes; the importer infers anew."""
     del model.graph.value_info[:]
@@ -115,13 +146,41 @@ def _raise_opset(model: onnx.ModelProto, wanted: int | None, name: str) -> onnx.
         raise CompileError(f"{name}: cannot raise opset {current} to {wanted}: {error}") from error
 
 
-def prepare(
-    source: Source, shapes: Mapping[str, str | Sequence[int]], opset: int | None
-) -> onnx.ModelProto:
-    """The model as the importer gets it."""
+@dataclass(frozen=True, slots=True)
+class OnnxOptions:
+    """What a caller says about an ONNX model."""
+
+    shapes: Mapping[str, str | Sequence[int]] = field(default_factory=dict)
+    """Input name -> shape, for inputs with dynamic dimensions."""
+    values: Mapping[str, Any] = field(default_factory=dict)
+    """Input name -> value, for inputs to be compiled in as constants."""
+    opset: int | None = None
+    """Opset to raise the model to."""
+
+
+def prepare(source: Source, options: OnnxOptions) -> onnx.ModelProto:
+    """The model as the importer gets it.
+
+    Raises:
+        CompileError: The model or an option cannot be used.
+    """
     model = _load(source)
-    _set_shapes(model, shapes, source.name)
-    model = _raise_opset(model, opset, source.name)
+    _set_values(model, options.values, source.name)
+    _set_shapes(model, options.shapes, source.name)
+    try:
+        model = fold_constants(model)
+    except Exception as error:
+        raise CompileError(f"{source.name}: shapes cannot be inferred: {error}") from error
+    undecided = undecided_branches(model)
+    if undecided:
+        inputs = ", ".join(_graph_inputs(model))
+        raise CompileError(
+            f"{source.name}: an If depends on {undecided[0]!r}, which is not constant; the "
+            "compiler takes no ONNX If. Give the inputs that decide it: shapes with input_shapes "
+            f"(--input-shape), values with input_values (--input-value). Inputs: {inputs}"
+        )
+    model = _raise_opset(model, options.opset, source.name)
+    model = gather_reflections(trim_windows(model))
     model.graph.name = FUNCTION_NAME
     return model
 
@@ -130,9 +189,7 @@ def import_onnx(
     source: Source,
     work_dir: Path,
     log: Path,
-    *,
-    shapes: Mapping[str, str | Sequence[int]],
-    opset: int | None,
+    options: OnnxOptions,
 ) -> Path | None:
     """Turns an ONNX model into MLIR; returns the file, or None if the importer failed (see log).
 
@@ -140,7 +197,7 @@ def import_onnx(
         CompileError: The packages are missing, or the model or a shape cannot be used.
     """
     require_module("onnx", "it reads ONNX models")
-    model = prepare(source, shapes, opset)
+    model = prepare(source, options)
     prepared, imported = work_dir / "prepared.onnx", work_dir / "imported.mlir"
     prepared.write_bytes(model.SerializeToString())
     command = [PYTHON, "-m", "iree.compiler.tools.import_onnx", str(prepared), "-o", str(imported)]

@@ -8,12 +8,12 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, overload
+from typing import TYPE_CHECKING, Any, overload
 
 from iree_wasm_hal.compiler.diagnostics import explain, read_log
 from iree_wasm_hal.compiler.flags import iree_compile_flags
 from iree_wasm_hal.compiler.linking.launcher import write_launcher
-from iree_wasm_hal.compiler.onnx_model import import_onnx
+from iree_wasm_hal.compiler.onnx_model import OnnxOptions, import_onnx
 from iree_wasm_hal.compiler.source import Source, SourceKind, read_source
 from iree_wasm_hal.compiler.targets import DEFAULT_TARGET, parse_targets
 from iree_wasm_hal.compiler.toolchain import find_toolchain, run
@@ -23,8 +23,6 @@ if TYPE_CHECKING:
     import onnx
 
 __all__ = ["CompileResult", "compile", "compile_to_file"]
-
-ModelSource = "str | Path | bytes | onnx.ModelProto"
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +64,7 @@ def compile_to_file(
     *,
     target: str = DEFAULT_TARGET,
     input_shapes: Mapping[str, str | Sequence[int]] | None = None,
+    input_values: Mapping[str, Any] | None = None,
     input_type: str = "auto",
     opset: int | None = None,
     extra_args: Sequence[str] = (),
@@ -82,12 +81,15 @@ def compile_to_file(
         log.touch()
         is_onnx = model.kind is SourceKind.ONNX
         if is_onnx:
-            mlir = import_onnx(model, work_dir, log, shapes=input_shapes or {}, opset=opset)
+            options = OnnxOptions(input_shapes or {}, input_values or {}, opset)
+            mlir = import_onnx(model, work_dir, log, options)
             if mlir is None:
                 raise _fail(model, log, 1, log_output)
         else:
-            if input_shapes:
-                raise CompileError("input shapes can be given to ONNX models only")
+            if input_shapes or input_values or opset:
+                raise CompileError(
+                    f"{model.name} is MLIR; input_shapes, input_values and opset are for ONNX"
+                )
             mlir = _materialize(model, work_dir)
         linker = write_launcher(work_dir, toolchain.lld)
         compiled = work_dir / "module.vmfb"
@@ -112,6 +114,7 @@ def compile(  # noqa: A001 # the public name that docs/compiling.md fixes
     output: None = None,
     target: str = ...,
     input_shapes: Mapping[str, str | Sequence[int]] | None = ...,
+    input_values: Mapping[str, Any] | None = ...,
     input_type: str = ...,
     opset: int | None = ...,
     extra_args: Sequence[str] = ...,
@@ -125,6 +128,7 @@ def compile(  # noqa: A001 # the public name that docs/compiling.md fixes
     output: str | Path,
     target: str = ...,
     input_shapes: Mapping[str, str | Sequence[int]] | None = ...,
+    input_values: Mapping[str, Any] | None = ...,
     input_type: str = ...,
     opset: int | None = ...,
     extra_args: Sequence[str] = ...,
@@ -137,6 +141,7 @@ def compile(  # noqa: A001 # the public name that docs/compiling.md fixes
     output: str | Path | None = None,
     target: str = DEFAULT_TARGET,
     input_shapes: Mapping[str, str | Sequence[int]] | None = None,
+    input_values: Mapping[str, Any] | None = None,
     input_type: str = "auto",
     opset: int | None = None,
     extra_args: Sequence[str] = (),
@@ -152,6 +157,8 @@ def compile(  # noqa: A001 # the public name that docs/compiling.md fixes
             kernels for each; the device takes the first that its engine can run.
         input_shapes: Input name -> shape (``(1, 3, 640, 640)`` or ``"1x3x640x640"``) for inputs
             of an ONNX model whose dimensions are dynamic.
+        input_values: Input name -> value, for inputs of an ONNX model that become constants and
+            leave its signature: a sample rate that decides an ``If``, a target shape.
         input_type: Skips the guess: ``onnx``, ``stablehlo``, ``tosa``, ``torch``, ...
         opset: Raises an ONNX model's opset to this version first.
         extra_args: Flags for iree-compile, after ours.
@@ -167,6 +174,7 @@ def compile(  # noqa: A001 # the public name that docs/compiling.md fixes
     options = {
         "target": target,
         "input_shapes": input_shapes,
+        "input_values": input_values,
         "input_type": input_type,
         "opset": opset,
         "extra_args": extra_args,
