@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 import struct
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -15,6 +15,8 @@ from iree_wasm_hal.hal.guest_memory import GuestArray, GuestMemory
 from iree_wasm_hal.hal.status import StatusCode, invocation_error
 
 if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
     from iree_wasm_hal.hal.suballocator import Block
 
 __all__ = [
@@ -240,9 +242,7 @@ class Buffer:
         start = self.guest_ptr + byte_offset
         return self.allocation.memory.view[start : start + byte_length]
 
-    def ndarray(
-        self, shape: tuple[int, ...], dtype: np.dtype[np.generic]
-    ) -> np.ndarray[tuple[int, ...], np.dtype[np.generic]]:
+    def ndarray(self, shape: tuple[int, ...], dtype: np.dtype[Any]) -> NDArray[Any]:
         """A zero-copy array over the start of the buffer; it keeps the allocation alive.
 
         It stays valid after the buffer and the device are gone.

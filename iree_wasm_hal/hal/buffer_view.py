@@ -12,7 +12,9 @@ from iree_wasm_hal.hal.elements import ENCODING_DENSE_ROW_MAJOR, dtype_of, eleme
 from iree_wasm_hal.hal.status import StatusCode, invocation_error
 
 if TYPE_CHECKING:
-    import numpy as np
+    from typing import Any
+
+    from numpy.typing import NDArray
 
     from iree_wasm_hal.hal.buffer import Buffer
 
@@ -76,7 +78,7 @@ class BufferView:
         """Bytes of the elements, densely packed."""
         return (math.prod(self.shape) * (self.element_type & 0xFF) + 7) >> 3
 
-    def to_numpy(self) -> np.ndarray[tuple[int, ...], np.dtype[np.generic]]:
+    def to_numpy(self) -> NDArray[Any]:
         """A zero-copy array that keeps the buffer's allocation alive.
 
         Raises:
