@@ -1,0 +1,78 @@
+"""What bounds a running program: instructions, wall clock, and a caller's interrupt.
+
+Generated code subtracts from ``cell[0]`` on back edges and internal calls and asks ``refill`` when
+that falls below zero, so a running loop pays for one subtraction and one comparison.
+"""
+
+from __future__ import annotations
+
+import time
+
+from iree_wasm_hal.errors import InterruptedCallError, LimitError
+
+__all__ = ["Budget"]
+
+_SLICE = 10_000
+"""Instructions between two looks at the clock, about half a millisecond."""
+
+
+class Budget:
+    """The bounds of one context. ``interrupt`` may be called from any thread.
+
+    Attributes:
+        cell: One number: instructions left in the current slice.
+        max_instruction_count: Bound per call into the context, None for none.
+    """
+
+    __slots__ = ("_deadline", "_interrupted", "_spent", "cell", "max_instruction_count")
+
+    def __init__(self, max_instruction_count: int | None = None) -> None:
+        self.cell = [_SLICE]
+        self.max_instruction_count = max_instruction_count
+        self._spent = 0
+        self._deadline: float | None = None
+        self._interrupted = False
+
+    def start(self) -> None:
+        """Begins a call: its instructions count from zero; an old interrupt is forgotten."""
+        self._spent = 0
+        self._interrupted = False
+        self.cell[0] = self._slice()
+
+    def set_deadline(self, seconds: float | None) -> None:
+        """Ends calls ``seconds`` from now; None lifts the deadline."""
+        self._deadline = None if seconds is None else time.monotonic() + seconds
+        self.cell[0] = -1
+
+    def interrupt(self) -> None:
+        """Ends the running call at its next back edge or call."""
+        self._interrupted = True
+        self.cell[0] = -1
+
+    def refill(self) -> None:
+        """Called by generated code when a slice is used up.
+
+        Raises:
+            InterruptedCallError: ``interrupt`` was called, or the deadline has passed.
+            LimitError: The instruction bound is met.
+        """
+        self._spent += _SLICE
+        if self._interrupted:
+            self._interrupted = False
+            raise InterruptedCallError("the call was interrupted")
+        if self._deadline is not None and time.monotonic() > self._deadline:
+            raise InterruptedCallError("the call ran past its deadline")
+        allowed = self.max_instruction_count
+        if allowed is not None and self._spent >= allowed:
+            raise LimitError(
+                f"the call executed more than {allowed} VM instructions",
+                name="VM instructions",
+                asked=self._spent,
+                allowed=allowed,
+            )
+        self.cell[0] = self._slice()
+
+    def _slice(self) -> int:
+        if self.max_instruction_count is None:
+            return _SLICE
+        return max(0, min(_SLICE, self.max_instruction_count - self._spent))

@@ -1,0 +1,255 @@
+"""Verification of a whole module, once, when it is loaded.
+
+Afterwards nothing is re-checked but what only run time knows: refs that are null or of another
+type, buffer and list ranges, indirect globals.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from iree_wasm_hal.errors import BytecodeError
+from iree_wasm_hal.vm.calling_convention import CallingConvention, parse_calling_convention
+from iree_wasm_hal.vm.instructions import Block, Bounds, decode_function
+from iree_wasm_hal.vm.isa import IMPORT_BIT, MAX_I32_REGISTERS, MAX_REF_REGISTERS, REF_BIT
+from iree_wasm_hal.vm.module_def import Export, Features, FunctionDescriptor, ModuleDef
+from iree_wasm_hal.vm.typeflow import Flow, argument_registers, call_parts, check_types
+
+if TYPE_CHECKING:
+    from iree_wasm_hal.vm.archive import Archive
+
+__all__ = ["VerifiedFunction", "VerifiedModule", "verify"]
+
+_KNOWN_FEATURES = int(Features.EXT_F32 | Features.EXT_F64 | Features.YIELD | Features.UNWIND)
+_ALIAS_FACTOR = 8
+"""Functions may share bytecode; their lengths may add up to this many times the bytecode."""
+_MAX_NAME = 1 << 16
+
+
+@dataclass(frozen=True, slots=True)
+class VerifiedFunction:
+    """An internal function whose bytecode is safe to execute.
+
+    Attributes:
+        ordinal: Position in the function table.
+        name: Export or debug name, for messages; may be empty.
+        convention: Its calling convention.
+        arguments: Encoded registers that the arguments arrive in.
+        blocks: Decoded blocks, entry first.
+        flow: Reachable blocks and initial register values.
+    """
+
+    ordinal: int
+    name: str
+    convention: CallingConvention
+    arguments: tuple[int, ...]
+    blocks: tuple[Block, ...]
+    flow: Flow
+
+
+@dataclass(frozen=True, slots=True)
+class VerifiedModule:
+    """A module that passed verification.
+
+    Attributes:
+        archive: Where it came from.
+        functions: All internal functions.
+        imports: Calling conventions of the imports.
+        exports: Ordinals of the exported functions by name, in the file's order.
+        global_byte_length: Bytes of number globals.
+        global_ref_count: Number of ref globals.
+    """
+
+    archive: Archive
+    functions: tuple[VerifiedFunction, ...]
+    imports: tuple[CallingConvention, ...]
+    exports: dict[str, int]
+    global_byte_length: int
+    global_ref_count: int
+
+
+def verify(archive: Archive) -> VerifiedModule:
+    """Verifies a decoded archive.
+
+    Raises:
+        BytecodeError: What is wrong, and in which function at which byte.
+    """
+    try:
+        return _verify(archive)
+    except BytecodeError as cause:
+        raise BytecodeError(f"{archive.file_name}: {cause}") from cause
+
+
+def _verify(archive: Archive) -> VerifiedModule:
+    module = archive.module
+    _check_tables(module)
+    exports = _exports(module)
+    state = module.module_state
+    global_bytes = state.global_bytes_capacity if state else 0
+    global_refs = state.global_ref_count if state else 0
+    if global_bytes < 0 or global_refs < 0:
+        raise BytecodeError(f"module state of {global_bytes} bytes and {global_refs} refs")
+    bounds = Bounds(
+        type_count=len(module.types),
+        rodata_count=len(archive.rodata),
+        import_count=len(module.imported_functions),
+        function_count=len(module.function_descriptors),
+        global_byte_length=global_bytes,
+        global_ref_count=global_refs,
+    )
+    imports = tuple(
+        parse_calling_convention(item.signature.calling_convention if item.signature else "")
+        for item in module.imported_functions
+    )
+    conventions = tuple(
+        parse_calling_convention(signature.calling_convention)
+        for signature in module.function_signatures
+    )
+    names = {ordinal: name for name, ordinal in reversed(exports.items())}
+    functions = tuple(
+        _verify_function(module, bounds, imports, conventions, ordinal, names.get(ordinal, ""))
+        for ordinal in range(bounds.function_count)
+    )
+    return VerifiedModule(archive, functions, imports, exports, global_bytes, global_refs)
+
+
+def _check_tables(module: ModuleDef) -> None:
+    if not module.name:
+        raise BytecodeError("the module has no name")
+    _check_features("the module", module.requirements)
+    if len(module.function_signatures) != len(module.function_descriptors):
+        raise BytecodeError(
+            f"{len(module.function_signatures)} signatures for"
+            f" {len(module.function_descriptors)} functions"
+        )
+    named = (
+        ("type", [item.full_name for item in module.types]),
+        ("dependency", [item.name for item in module.dependencies]),
+        ("import", [item.full_name for item in module.imported_functions]),
+        ("export", [item.local_name for item in module.exported_functions]),
+    )
+    for what, names in named:
+        for index, name in enumerate(names):
+            if not 0 < len(name) <= _MAX_NAME:
+                raise BytecodeError(f"{what} {index} has a name of {len(name)} characters")
+    length = len(module.bytecode_data or b"")
+    total = 0
+    for index, descriptor in enumerate(module.function_descriptors):
+        _check_descriptor(index, descriptor, length)
+        total += descriptor.bytecode_length
+    if total > _ALIAS_FACTOR * length:
+        raise BytecodeError(f"functions of {total} bytes share {length} bytes of bytecode")
+
+
+def _check_features(what: str, requirements: int) -> None:
+    unknown = requirements & ~_KNOWN_FEATURES
+    if unknown:
+        raise BytecodeError(f"{what} requires features {unknown:#x}, which this VM does not have")
+
+
+def _check_descriptor(index: int, descriptor: FunctionDescriptor, length: int) -> None:
+    what = f"function {index}"
+    _check_features(what, descriptor.requirements)
+    start, size = descriptor.bytecode_offset, descriptor.bytecode_length
+    if start < 0 or size <= 0 or start + size > length:
+        raise BytecodeError(f"{what}: bytes {start} to {start + size} of {length} of bytecode")
+    if descriptor.reserved != 0:
+        raise BytecodeError(f"{what}: reserved field is {descriptor.reserved}; expected 0")
+    if not 0 <= descriptor.i32_register_count <= MAX_I32_REGISTERS:
+        raise BytecodeError(f"{what}: {descriptor.i32_register_count} value registers")
+    if not 0 <= descriptor.ref_register_count <= MAX_REF_REGISTERS:
+        raise BytecodeError(f"{what}: {descriptor.ref_register_count} ref registers")
+
+
+def _exports(module: ModuleDef) -> dict[str, int]:
+    exports: dict[str, int] = {}
+    for export in module.exported_functions:
+        _check_export(export, exports, len(module.function_descriptors))
+        exports[export.local_name] = export.internal_ordinal
+    return exports
+
+
+def _check_export(export: Export, exports: dict[str, int], function_count: int) -> None:
+    if not 0 <= export.internal_ordinal < function_count:
+        raise BytecodeError(
+            f"export {export.local_name!r} is function {export.internal_ordinal} of"
+            f" {function_count}"
+        )
+    if export.local_name in exports:
+        raise BytecodeError(f"{export.local_name!r} is exported twice")
+
+
+def _verify_function(
+    module: ModuleDef,
+    bounds: Bounds,
+    imports: tuple[CallingConvention, ...],
+    conventions: tuple[CallingConvention, ...],
+    ordinal: int,
+    name: str,
+) -> VerifiedFunction:
+    descriptor = module.function_descriptors[ordinal]
+    counts = (descriptor.i32_register_count, descriptor.ref_register_count)
+    convention = conventions[ordinal]
+
+    def callee(function: int) -> CallingConvention:
+        return imports[function ^ IMPORT_BIT] if function & IMPORT_BIT else conventions[function]
+
+    try:
+        arguments = argument_registers(convention)
+        _check_frame(convention, arguments, counts)
+        blocks = _decode(module, descriptor, bounds, counts)
+        _check_imports_only(blocks)
+        flow = check_types(blocks, convention, callee, i32_count=counts[0], ref_count=counts[1])
+    except BytecodeError as cause:
+        label = f"function {ordinal}" + (f" ({name})" if name else "")
+        raise BytecodeError(f"{label}: {cause}") from cause
+    return VerifiedFunction(ordinal, name, convention, arguments, blocks, flow)
+
+
+def _check_frame(
+    convention: CallingConvention, arguments: tuple[int, ...], counts: tuple[int, int]
+) -> None:
+    for register, kind in zip(arguments, convention.arguments, strict=True):
+        is_ref = bool(register & REF_BIT)
+        end = (register & ~REF_BIT) + (2 if kind in ("I", "F") else 1)
+        if end > counts[is_ref]:
+            raise BytecodeError(
+                f"arguments of {convention.text} do not fit {counts[0]} value and {counts[1]} ref"
+                " registers"
+            )
+
+
+def _decode(
+    module: ModuleDef, descriptor: FunctionDescriptor, bounds: Bounds, counts: tuple[int, int]
+) -> tuple[Block, ...]:
+    assert module.bytecode_data is not None
+    start = descriptor.bytecode_offset
+    blocks = decode_function(
+        module.bytecode_data[start : start + descriptor.bytecode_length],
+        bounds,
+        i32_count=counts[0],
+        ref_count=counts[1],
+        requirements=descriptor.requirements,
+    )
+    if len(blocks) != descriptor.block_count:
+        raise BytecodeError(f"{len(blocks)} blocks; its descriptor says {descriptor.block_count}")
+    return blocks
+
+
+def _check_imports_only(blocks: tuple[Block, ...]) -> None:
+    """Variadic calls and ``import.resolved`` name imports."""
+    for block in blocks:
+        for instruction in block.instructions:
+            opcode = instruction.opcode
+            if "sizes" in opcode.operands:
+                ordinal = call_parts(instruction)[0]
+            elif opcode.mnemonic == "import.resolved":
+                ordinal = instruction.operands[0]
+            else:
+                continue
+            if not ordinal & IMPORT_BIT:
+                raise BytecodeError(
+                    f"at byte {instruction.offset} ({opcode.mnemonic}): function {ordinal} is no"
+                    " import"
+                )
