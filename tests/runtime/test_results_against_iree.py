@@ -222,19 +222,19 @@ def test_numbers_of_results_and_primitive_values(
 
 STATE = """
   util.global private mutable @sum = dense<0> : tensor<4xi32>
-  util.global private mutable @count = 0 : i32
+  util.global private mutable @calls = 0 : i32
   func.func @add(%a: tensor<4xi32>) -> tensor<4xi32> {
     %s = util.global.load @sum : tensor<4xi32>
     %0 = arith.addi %a, %s : tensor<4xi32>
     util.global.store %0, @sum : tensor<4xi32>
-    %c = util.global.load @count : i32
+    %c = util.global.load @calls : i32
     %one = arith.constant 1 : i32
     %1 = arith.addi %c, %one : i32
-    util.global.store %1, @count : i32
+    util.global.store %1, @calls : i32
     return %0 : tensor<4xi32>
   }
   func.func @count() -> i32 {
-    %c = util.global.load @count : i32
+    %c = util.global.load @calls : i32
     return %c : i32
   }
 """
