@@ -39,6 +39,14 @@ def device(engine: Engine) -> Iterator[Device]:
 
 
 @pytest.fixture(scope="session")
+def session_device(engine: Engine) -> Iterator[Device]:
+    """For property tests, which make too many examples for a device each."""
+    device = Device(engine, max_memory_bytes=256 << 20)
+    yield device
+    device.close()
+
+
+@pytest.fixture(scope="session")
 def compile_kernels(
     tmp_path_factory: pytest.TempPathFactory,
 ) -> Callable[[str], list[bytes]]:
