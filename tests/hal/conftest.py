@@ -118,7 +118,12 @@ class HandKernel:
 
 class MakeModule(Protocol):
     def __call__(
-        self, kernels: dict[str, HandKernel], *, imports: Sequence[str] = (), version: int = 6
+        self,
+        kernels: dict[str, HandKernel],
+        *,
+        imports: Sequence[str] = (),
+        version: int = 6,
+        constant_count: int = 0,
     ) -> bytes: ...
 
 
@@ -143,7 +148,7 @@ class _StaticData:
 
 
 def _library(
-    kernels: dict[str, HandKernel], imports: Sequence[str], version: int
+    kernels: dict[str, HandKernel], imports: Sequence[str], version: int, constant_count: int
 ) -> tuple[_StaticData, int]:
     static = _StaticData()
     name = static.append(b"hand_made\0")
@@ -165,7 +170,7 @@ def _library(
     header = static.append(struct.pack("<4I", version, name, 0, 0))
     static.pointers.append(header + 4)
     fields = [header, len(imports), symbols, len(kernels), functions, attrs, 0, 0, names]
-    library = static.append(struct.pack("<16I", *fields, *([0] * 7)))
+    library = static.append(struct.pack("<16I", *fields, *([0] * 4), constant_count, 0, 0))
     static.pointers += [library + 4 * i for i in (0, 2, 4, 5, 8)]
     return static, library
 
@@ -176,9 +181,13 @@ def make_module() -> MakeModule:
     wasmtime = pytest.importorskip("wasmtime")
 
     def make(
-        kernels: dict[str, HandKernel], *, imports: Sequence[str] = (), version: int = 6
+        kernels: dict[str, HandKernel],
+        *,
+        imports: Sequence[str] = (),
+        version: int = 6,
+        constant_count: int = 0,
     ) -> bytes:
-        static, library = _library(kernels, imports, version)
+        static, library = _library(kernels, imports, version, constant_count)
         count = len(kernels)
         functions = "\n".join(
             f"(func ${name} (param $env i32) (param $dispatch i32) (param $workgroup i32) "
