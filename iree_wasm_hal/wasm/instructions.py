@@ -44,7 +44,7 @@ _SIMD_HOLES = frozenset(
         *(0xC2, 0xC5, 0xC6, 0xCF, 0xD0, 0xD2, 0xD3, 0xD4, 0xE2, 0xEE),
     )
 )
-_MAX_FAST_BR_TABLE = 127
+_MAX_FAST_BR_TABLE = 7
 # What the pattern's last alternative yields, and nothing else.
 _LEFTOVERS = frozenset(bytes([byte]) for byte in range(256) if byte not in _PLAIN)
 
