@@ -237,8 +237,8 @@ class Engine(Protocol):
 
         Raises:
             LimitError: The machine cannot give it.
-            EngineError: The type asks for ``SHARED_MEMORY`` or ``MEMORY64``, which the engine lacks,
-                or its limits are invalid.
+            EngineError: Its limits are invalid, or it asks for ``SHARED_MEMORY`` or ``MEMORY64``
+                and the engine lacks that.
         """
         ...
 

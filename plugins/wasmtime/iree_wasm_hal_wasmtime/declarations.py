@@ -6,6 +6,8 @@ in wasmtime-py 50 (C API reference: https://docs.wasmtime.dev/c-api/).
 
 from __future__ import annotations
 
+from typing import Any
+
 from cffi import FFI
 
 _TYPES = """
@@ -169,5 +171,5 @@ DEADLINE_CONTINUE = 0
 RAW_SLOT_WORDS = 2
 """64-bit words in one ``wasmtime_val_raw_t``, whose largest member is a v128."""
 
-ffi = FFI()
+ffi: Any = FFI()
 ffi.cdef("".join((_TYPES, _ENGINE, _MODULE, _MEMORY, _CALLS, _ERRORS)))

@@ -50,11 +50,16 @@ class UnsharedMemory:
         if error:
             raise MemoryError(take_error_message(self._lib, error))
         self.base = self._lib.wasmtime_memory_data(self._store.context, self._memory)
+        self._page_count = self._read_page_count()
 
     def page_count(self) -> int:
-        """Current size."""
-        with self._store.lock:
-            return int(self._lib.wasmtime_memory_size(self._store.context, self._memory))
+        """Current size; during a call, the size before it (kernels do not grow memories)."""
+        if self._store.lock.acquire(blocking=False):
+            try:
+                self._page_count = self._read_page_count()
+            finally:
+                self._store.lock.release()
+        return self._page_count
 
     def grow(self, delta_page_count: int) -> str | None:
         """Grows; the engine's words if it could not."""
@@ -67,6 +72,7 @@ class UnsharedMemory:
             if error:
                 return take_error_message(self._lib, error)
             base = self._lib.wasmtime_memory_data(context, self._memory)
+            self._page_count = self._read_page_count()
         _check_base(self.base, base)
         return None
 
@@ -78,6 +84,9 @@ class UnsharedMemory:
         """Writes the import."""
         extern.kind = EXTERN_MEMORY
         extern.of.memory = self._memory[0]
+
+    def _read_page_count(self) -> int:
+        return int(self._lib.wasmtime_memory_size(self._store.context, self._memory))
 
 
 class SharedMemory:
@@ -131,7 +140,7 @@ class WasmtimeMemory:
 
     @property
     def page_count(self) -> int:
-        """Current size; waits for a call that runs on an unshared memory."""
+        """Current size in pages."""
         return self.native().page_count()
 
     def grow(self, delta_page_count: int) -> None:

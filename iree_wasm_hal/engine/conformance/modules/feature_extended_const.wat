@@ -1,0 +1,5 @@
+;; Export "run" gives 42 by means of extended-const.
+(module
+  (import "env" "memory" (memory 1 65536))
+  (global $sum i32 (i32.add (i32.const 40) (i32.const 2)))
+  (func (export "run") (result i32) (global.get $sum)))

@@ -1,0 +1,23 @@
+;; One export per trap, and one that works.
+(module
+  (import "env" "memory" (memory 1 65536))
+  (type $answer (func (result i32)))
+  (table 4 funcref)
+  (elem (i32.const 0) $fine $of_other_type)
+  (func $fine (result i32) i32.const 42)
+  (func $of_other_type (param i32))
+  (func $fail unreachable)
+  (func $nested (export "nested_unreachable") (call $fail))
+  (func (export "unreachable") unreachable)
+  (func (export "load32") (param i32) (result i32) (i32.load (local.get 0)))
+  (func (export "store32_far") (param i32) (i32.store offset=4294967295 (local.get 0) (i32.const 1)))
+  (func (export "divide") (param i32 i32) (result i32)
+    (i32.div_s (local.get 0) (local.get 1)))
+  (func (export "remainder64") (param i64 i64) (result i64)
+    (i64.rem_s (local.get 0) (local.get 1)))
+  (func (export "truncate") (result i32) (i32.trunc_f32_s (f32.const nan)))
+  (func (export "call_indirect") (param i32) (result i32)
+    (call_indirect (type $answer) (local.get 0)))
+  ;; not a tail call: the addition comes after it
+  (func $recurse (export "recurse") (param i32) (result i32)
+    (i32.add (call $recurse (i32.add (local.get 0) (i32.const 1))) (i32.const 1))))
