@@ -75,7 +75,8 @@ class Allocator:
         source = memoryview(data).cast("B")
         buffer = self.allocate_buffer(len(source), memory_type, usage, access)
         buffer.view()[:] = source
-        self._counters.bytes_to_device += len(source)
+        with self._counters.lock:
+            self._counters.bytes_to_device += len(source)
         return buffer
 
     def upload(self, array: np.ndarray[Any, np.dtype[Any]]) -> Buffer:
@@ -92,7 +93,9 @@ class Allocator:
             dtype = dtype.newbyteorder("=")
         memory = self._memory
         np.ndarray(array.shape, dtype, memory.array, block.guest_ptr)[...] = array
-        self._counters.bytes_to_device += byte_length
+        counters = self._counters
+        with counters.lock:
+            counters.bytes_to_device += byte_length
         return Buffer(Allocation(memory, block), 0, byte_length)
 
     def owns(self, buffer: Buffer) -> bool:

@@ -384,6 +384,12 @@ class Device:
         if watchdog is not None:
             watchdog.close()
 
+    def __del__(self) -> None:
+        # Memory and kernels go with their references; a thread has none to go with.
+        worker = getattr(self, "_worker", None)  # missing when the memory could not be created
+        if worker is not None and worker.watchdog is not None:
+            worker.watchdog.stop()
+
     # Internals.
 
     def _takes(self, format_name: str) -> bool:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import threading
+from dataclasses import dataclass, fields
 
 __all__ = ["Counters", "DeviceStatistics"]
 
@@ -12,23 +13,28 @@ class DeviceStatistics:
     """Counts since the device was created."""
 
     submissions: int
-    """Queue operations that ran: fills, updates, copies, reads, writes, executions."""
+    """Command buffers executed."""
     engine_calls: int
-    """Calls into the engine for them; one per submission unless it switches executables."""
+    """Calls into the engine for them: one each, and one per switch of executables."""
     executable_switches: int
-    """Further engine calls because a submission uses more than one executable."""
+    """Times that a command stream went on in another executable."""
     dispatches: int
     """Dispatches in the command buffers that ran to their end."""
     bytes_to_device: int
     """Copied from host memory or files into the linear memory."""
     bytes_from_device: int
     """Copied out of the linear memory."""
-    host_copies_between_dispatches: int
-    """Copies by the host between two dispatches of one submission; the design makes it 0."""
+    host_transfers: int
+    """Queue fills, updates, copies, reads and writes, which the host does without the engine."""
 
 
 class Counters:
-    """The running counts behind ``DeviceStatistics``."""
+    """The running counts behind ``DeviceStatistics``.
+
+    Attributes:
+        lock: Held to change the byte counts, which several threads do at once; the others change
+            under the device's lock only.
+    """
 
     __slots__ = (
         "bytes_from_device",
@@ -36,19 +42,22 @@ class Counters:
         "dispatches",
         "engine_calls",
         "executable_switches",
-        "host_copies_between_dispatches",
+        "host_transfers",
+        "lock",
         "submissions",
     )
 
     def __init__(self) -> None:
+        self.lock = threading.Lock()
         self.submissions = 0
         self.engine_calls = 0
         self.executable_switches = 0
         self.dispatches = 0
         self.bytes_to_device = 0
         self.bytes_from_device = 0
-        self.host_copies_between_dispatches = 0
+        self.host_transfers = 0
 
     def snapshot(self) -> DeviceStatistics:
         """The counts now."""
-        return DeviceStatistics(**{name: getattr(self, name) for name in self.__slots__})
+        names = (field.name for field in fields(DeviceStatistics))
+        return DeviceStatistics(**{name: getattr(self, name) for name in names})

@@ -58,7 +58,7 @@ def fill(
         check_fill(byte_offset, len(target), pattern_byte_length)
     words = np.frombuffer(target, _PATTERN_DTYPES[pattern_byte_length])
     words[:] = pattern & ((1 << 8 * pattern_byte_length) - 1)
-    counters.submissions += 1
+    _count(counters)
 
 
 def copy(
@@ -72,7 +72,7 @@ def copy(
     """Copies a range; overlapping ranges come out as if copied through a third buffer."""
     from_view = source.view(source_offset, byte_length)
     target.view(target_offset, len(from_view))[:] = from_view
-    counters.submissions += 1
+    _count(counters)
 
 
 def update(
@@ -81,8 +81,7 @@ def update(
     """Writes host bytes."""
     source = memoryview(data).cast("B")
     buffer.view(byte_offset, len(source))[:] = source
-    counters.bytes_to_device += len(source)
-    counters.submissions += 1
+    _count(counters, to_device=len(source))
 
 
 def read(
@@ -96,8 +95,7 @@ def read(
     """Reads from a file straight into the buffer."""
     target = buffer.view(byte_offset, byte_length)
     file.read_into(file_offset, target)
-    counters.bytes_to_device += len(target)
-    counters.submissions += 1
+    _count(counters, to_device=len(target))
 
 
 def write(
@@ -111,5 +109,11 @@ def write(
     """Writes a range of the buffer straight to a file."""
     source = buffer.view(byte_offset, byte_length)
     file.write_from(file_offset, source)
-    counters.bytes_from_device += len(source)
-    counters.submissions += 1
+    _count(counters, from_device=len(source))
+
+
+def _count(counters: Counters, *, to_device: int = 0, from_device: int = 0) -> None:
+    with counters.lock:
+        counters.host_transfers += 1
+        counters.bytes_to_device += to_device
+        counters.bytes_from_device += from_device

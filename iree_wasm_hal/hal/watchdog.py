@@ -69,11 +69,15 @@ class Watchdog:
             with self._condition:
                 self._watched = None
 
-    def close(self) -> None:
-        """Ends the thread. Idempotent."""
+    def stop(self) -> None:
+        """Lets the thread end. Idempotent."""
         with self._condition:
             self._closed = True
             self._condition.notify()
+
+    def close(self) -> None:
+        """Ends the thread and waits for it. Idempotent."""
+        self.stop()
         self._thread.join()
 
     def _run(self) -> None:

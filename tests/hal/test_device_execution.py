@@ -61,7 +61,9 @@ def test_reusable_command_buffer_with_a_binding_table(device: Device, add_kernel
         np.testing.assert_array_equal(result[4 - offset // 4 : 8 - offset // 4], 0)
     statistics = device.statistics()
     assert statistics.submissions == statistics.engine_calls == statistics.dispatches == 2
-    assert statistics.host_copies_between_dispatches == 0
+    assert statistics.host_transfers == 0
+    assert statistics.bytes_to_device == 32 + 64
+    assert statistics.bytes_from_device == 0
 
 
 def test_one_shot_with_direct_buffers_in_vm_form(device: Device, add_kernel: bytes) -> None:
@@ -140,8 +142,8 @@ def test_queue_transfers(device: Device) -> None:
     expected[40:47] = list(b"hehello")
     expected[56:] = 255
     np.testing.assert_array_equal(a.ndarray((64,), U8), expected)
-    assert device.statistics().submissions == 4
-    assert device.statistics().engine_calls == 0
+    assert device.statistics().host_transfers == 4
+    assert device.statistics().submissions == device.statistics().engine_calls == 0
 
 
 def test_matmul(device: Device, compile_kernels: Callable[..., list[bytes]]) -> None:

@@ -161,6 +161,12 @@ def test_deadline_ends_an_endless_kernel(
         assert "kernel 'forever'" in str(e.value)
         assert 0.04 < time.monotonic() - start < 5
         check_usable(device, executable)
+    other = Device(engine, deadline_s=10)
+    assert len(watchdogs()) == 2
+    (thread,) = set(watchdogs()) - {device._worker.watchdog._thread}  # type: ignore[union-attr]
+    del other
+    thread.join(10)  # without close, the thread goes with the device
+    assert not thread.is_alive()
     device.deadline_s = None
     assert device.deadline_s is None
     assert not watchdogs()
