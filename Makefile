@@ -23,7 +23,7 @@ venv: $(STAMP) ## builds .venv with the core, the plugins and everything tests a
 
 $(STAMP):
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10) and "python3 is older than 3.10; set PYTHON=")'
-	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	test "$$($(BIN)/python -V 2>&1)" = "$$($(PYTHON) -V 2>&1)" || $(PYTHON) -m venv --clear $(VENV)
 	$(PIP) install --upgrade 'pip>=25.1' 'hatchling>=1.25'
 	$(PIP) install --editable '.[ml-dtypes,cli,compiler]' $(foreach p,$(PLUGINS),--editable $(p)) \
 	  --group test --group check --group demo

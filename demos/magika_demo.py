@@ -37,7 +37,7 @@ def main() -> int:
     archive = compiled(model, {"bytes": (1, config.begin_size + config.end_size)})
     start = time.perf_counter()
     module = iwh.load(archive, engine=arguments.engine, threads=arguments.threads)
-    function = module[next(iter(module.functions))]
+    function = module["main"]
     load_s = time.perf_counter() - start
     reference = onnxruntime.InferenceSession(model, providers=["CPUExecutionProvider"])
 

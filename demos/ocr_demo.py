@@ -62,7 +62,7 @@ class WasmSession:
             f"{self._model.stem} {shape_text}: "
             f"compiled in {compile_s:.1f} s, loaded in {load_s * 1e3:.0f} ms"
         )
-        function: Callable[..., Any] = module[next(iter(module.functions))]
+        function: Callable[..., Any] = module["main"]
         return function
 
 

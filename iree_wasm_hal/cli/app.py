@@ -7,6 +7,7 @@ from importlib import metadata
 import typer
 
 from iree_wasm_hal.cli import options
+from iree_wasm_hal.cli.compile import compile_command
 from iree_wasm_hal.cli.reporting import guarded
 
 __all__ = ["app", "run_command_line"]
@@ -111,3 +112,6 @@ def _engines(as_json: options.Json = False) -> None:
     from iree_wasm_hal.cli import engines  # noqa: PLC0415  # opens engines
 
     raise typer.Exit(guarded(lambda: engines.engines(as_json=as_json)))
+
+
+app.command("compile")(compile_command)

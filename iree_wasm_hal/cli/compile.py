@@ -18,7 +18,9 @@ def _parse_input_shapes(texts: list[str]) -> dict[str, str]:
     for text in texts:
         name, equals, shape = text.rpartition("=")
         if not equals or not name:
-            raise typer.BadParameter(f"{text!r}; expected NAME=1x3x640x640", param_hint="--input-shape")
+            raise typer.BadParameter(
+                f"{text!r}; expected NAME=1x3x640x640", param_hint="--input-shape"
+            )
         shapes[name] = shape
     return shapes
 
@@ -28,7 +30,9 @@ def compile_command(
     extra: Annotated[
         list[str] | None, typer.Argument(metavar="[-- FLAGS]", help="Further iree-compile flags.")
     ] = None,
-    output: Annotated[Path | None, typer.Option("-o", "--output", help="The .vmfb to write.")] = None,
+    output: Annotated[
+        Path | None, typer.Option("-o", "--output", help="The .vmfb to write.")
+    ] = None,
     target: Annotated[
         str,
         typer.Option(

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from iree_wasm_hal.cli.kernel_names import kernel_names
 from iree_wasm_hal.cli.reporting import ExitStatus, print_json
 from iree_wasm_hal.errors import WasmError
 from iree_wasm_hal.vm.archive import Archive, open_archive
 from iree_wasm_hal.wasm.features import needed_features
+from iree_wasm_hal.wasm.kernel_reader import read_kernel_module
+from iree_wasm_hal.wasm.names import function_names
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -107,9 +108,17 @@ def _executable(index: int, data: bytes) -> dict[str, Any]:
     executable["kind"] = "WebAssembly"
     try:
         features = sorted(feature.value for feature in needed_features(data))
-        return {**executable, "features": features, "kernels": kernel_names(data)}
+        return {**executable, "features": features, "kernels": _kernel_names(data)}
     except WasmError as error:
         return {**executable, "features": [], "kernels": [], "error": str(error)}
+
+
+def _kernel_names(wasm: bytes) -> list[str]:
+    """Names of the functions in the function table, which is where kernels are."""
+    module = read_kernel_module(wasm)
+    names = function_names(module)
+    indices = [index for segment in module.elements for index in segment.function_indices]
+    return [names[index] for index in indices if index in names]
 
 
 def _lines(document: dict[str, Any]) -> list[str]:

@@ -78,8 +78,11 @@ def run(request: RunRequest) -> int:
 def _choose(module: Module, name: str | None) -> Function:
     names = list(module.functions)
     if name is None:
-        if len(names) == 1:
-            return module[names[0]]
+        # The ONNX importer exports each function twice, as main and main$async.
+        twins = {f"{other}$async" for other in names}
+        plain = [other for other in names if other not in twins]
+        if len(plain) == 1:
+            return module[plain[0]]
         raise UsageError(
             f"the module exports {len(names)} functions; choose one with --function: "
             f"{', '.join(names)}"

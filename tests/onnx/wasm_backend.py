@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import tempfile
-from pathlib import Path
 from typing import Any
 
 import onnx
@@ -20,12 +18,8 @@ class WasmBackend(Backend):
 
     @classmethod
     def prepare(cls, model: onnx.ModelProto, device: str = "CPU", **kwargs: Any) -> LoadedModel:
-        with tempfile.TemporaryDirectory() as folder:
-            source, archive = Path(folder, "model.onnx"), Path(folder, "model.vmfb")
-            onnx.save(model, source)
-            iwh.compile(source, output=archive)
-            module = iwh.load(archive.read_bytes(), engine="wasmtime")
-        return LoadedModel(module[next(iter(module.functions))], model)
+        module = iwh.load(iwh.compile(model), engine="wasmtime")
+        return LoadedModel(module["main"], model)
 
     @classmethod
     def supports_device(cls, device: str) -> bool:

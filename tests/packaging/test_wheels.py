@@ -1,0 +1,122 @@
+"""The wheels install into empty environments, and the core needs nothing it does not name."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import venv
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+PROJECTS = [ROOT, *sorted(path.parent for path in ROOT.glob("plugins/*/pyproject.toml"))]
+
+
+@pytest.fixture(scope="module")
+def wheels(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """All wheels of this repository, built as ``make wheels`` builds them."""
+    folder = tmp_path_factory.mktemp("dist")
+    for project in PROJECTS:
+        command = [sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps"]
+        command += ["--no-build-isolation", "--wheel-dir", folder, project]
+        subprocess.run(command, check=True, capture_output=True)
+    return folder
+
+
+def make_environment(folder: Path, wheels: Path, requirement: str) -> Path:
+    """An environment with one requirement installed; returns its interpreter."""
+    venv.create(folder, with_pip=True)
+    python = folder / "bin" / "python"
+    command = [python, "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
+    done = subprocess.run(
+        [*command, "--find-links", wheels, requirement], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    return python
+
+
+def run(python: Path, code: str) -> str:
+    done = subprocess.run(
+        [python, "-I", "-c", code], capture_output=True, text=True, check=False, cwd=python.parent
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+@pytest.fixture(scope="module")
+def bare_python(wheels: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return make_environment(tmp_path_factory.mktemp("bare"), wheels, "iree-wasm-hal")
+
+
+def test_core_installs_with_two_dependencies(bare_python: Path) -> None:
+    code = """
+import importlib.metadata as m, json
+print(json.dumps(sorted(d.name.lower() for d in m.distributions())))
+"""
+    installed = set(json.loads(run(bare_python, code))) - {"pip", "setuptools"}
+    assert installed == {"iree-wasm-hal", "numpy", "pluggy"}
+
+
+def test_core_lists_no_engine_and_names_the_missing_one(bare_python: Path) -> None:
+    code = """
+import iree_wasm_hal as iwh
+assert len(iwh.engines()) == 0, iwh.engines()
+try:
+    iwh.load(b"", engine="wasmtime")
+except iwh.Error as error:
+    print(error)
+"""
+    assert "pip install 'iree-wasm-hal[wasmtime]'" in run(bare_python, code)
+
+
+def test_command_without_its_extra_is_one_sentence(bare_python: Path) -> None:
+    done = subprocess.run(
+        [bare_python.parent / "iree-wasm", "engines"], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 2
+    assert done.stderr.count("\n") == 1
+    assert "pip install 'iree-wasm-hal[cli]'" in done.stderr
+
+
+def test_every_module_of_the_core_imports_without_extras(bare_python: Path) -> None:
+    """All but those that are an extra's own front: the command line's typer layer."""
+    code = """
+import importlib, pkgutil, sys
+import iree_wasm_hal
+needs_extra = ("iree_wasm_hal.cli.app", "iree_wasm_hal.cli.options", "iree_wasm_hal.cli.compile")
+conformance = "iree_wasm_hal.engine.conformance"  # a pytest suite
+for module in pkgutil.walk_packages(iree_wasm_hal.__path__, "iree_wasm_hal."):
+    if not module.name.startswith((*needs_extra, conformance)):
+        importlib.import_module(module.name)
+"""
+    run(bare_python, code)
+
+
+def test_wheel_with_engine_runs_in_an_empty_environment(wheels: Path, tmp_path: Path) -> None:
+    python = make_environment(tmp_path / "engine", wheels, "iree-wasm-hal[wasmtime]")
+    code = """
+import iree_wasm_hal as iwh
+(record,) = iwh.engines()
+print(record.name, record.available, record.cause)
+"""
+    assert run(python, code) == "wasmtime True None\n"
+    sys_python = Path(sys.executable)
+    source = tmp_path / "add.mlir"
+    source.write_text(
+        "func.func @main(%a: tensor<4xf32>) -> tensor<4xf32> {\n"
+        "  %0 = arith.addf %a, %a : tensor<4xf32>\n  return %0 : tensor<4xf32>\n}\n"
+    )
+    command = [
+        sys_python,
+        "-c",
+        "import sys, iree_wasm_hal as iwh; iwh.compile(*sys.argv[1:2], output=sys.argv[2])",
+    ]
+    subprocess.run([*command, source, tmp_path / "add.vmfb"], check=True, capture_output=True)
+    code = f"""
+import numpy, iree_wasm_hal as iwh
+with iwh.load({str(tmp_path / "add.vmfb")!r}, engine="wasmtime") as module:
+    print(module.main(numpy.arange(4, dtype=numpy.float32)).tolist())
+"""
+    assert run(python, code) == "[0.0, 2.0, 4.0, 6.0]\n"
