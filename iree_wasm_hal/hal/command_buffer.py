@@ -63,7 +63,6 @@ class CommandBuffer:
         self,
         memory: GuestMemory,
         suballocator: Suballocator,
-        executor: Executable,
         *,
         modes: int = CommandBufferMode.DEFAULT,
         binding_capacity: int = 0,
@@ -81,7 +80,7 @@ class CommandBuffer:
         self._resources: list[Block] = []
         self._group_depth = 0
         self._executables: dict[int, Executable] = {}
-        self._first_executable = executor
+        self._first_executable: Executable | None = None
 
     def __repr__(self) -> str:
         state = "recording" if self._builder is not None else "finalized"
@@ -348,7 +347,7 @@ class CommandBuffer:
             bindings=references,
             local_memory_byte_length=export.local_memory_byte_length,
         )
-        if not self._executables:
+        if self._first_executable is None:
             self._first_executable = executable
         self._executables[executable.index] = executable
         self._names.append(export.name)

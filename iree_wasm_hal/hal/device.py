@@ -100,7 +100,7 @@ class Device:
         self._loader = ExecutableLoader(
             engine, self._memory, suballocator, self._worker, atomics=threads > 1
         )
-        self._executor = self._loader.load_executor()
+        self._executor: Executable | None = None
         self.deadline_s = deadline_s
 
     def __repr__(self) -> str:
@@ -209,7 +209,6 @@ class Device:
         return CommandBuffer(
             self._memory,
             self._suballocator,
-            self._executor,
             modes=modes,
             binding_capacity=binding_capacity,
         )
@@ -378,7 +377,7 @@ class Device:
             self._scheduler.is_closed = True
             self.allocator.is_closed = True
             watchdog, self._worker.watchdog = self._worker.watchdog, None
-            for executable in [*self._executables, self._executor]:
+            for executable in [*self._executables]:
                 executable.close()
             self._memory.close()
         if watchdog is not None:
@@ -405,8 +404,17 @@ class Device:
         submission.write(bindings)
         self._counters.submissions += 1
         if submission.command_count:
+            if submission.first_executable is None:
+                submission.first_executable = self._load_executor()
             self._worker.execute(submission)
             self._counters.dispatches += submission.dispatch_count
+
+    def _load_executor(self) -> Executable:
+        """The executor for command streams without a dispatch; few programs need it."""
+        if self._executor is None:
+            self._executor = self._loader.load_executor()
+            self._executables.add(self._executor)
+        return self._executor
 
 
 def _nothing() -> None:

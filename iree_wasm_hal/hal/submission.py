@@ -41,7 +41,7 @@ class Submission:
 
     Attributes:
         executables: Those that the dispatches use, by their index on the device.
-        first_executable: The one whose executor starts the stream.
+        first_executable: The one whose executor starts the stream; None without a dispatch.
         submission_ptr: Guest address of the submission block.
         command_count: Recorded commands, barriers and debug groups aside.
         dispatch_count: Dispatches among them.
@@ -72,7 +72,7 @@ class Submission:
         suballocator: Suballocator,
         *,
         executables: Mapping[int, Executable],
-        first_executable: Executable,
+        first_executable: Executable | None,
         names: Sequence[str],
     ) -> None:
         self._memory = memory

@@ -116,6 +116,8 @@ class Worker:
         if submission.local_memory_byte_length:
             self._reserve_local_memory(submission.local_memory_byte_length)
         executable = submission.first_executable
+        if executable is None:
+            raise InternalError("execution of a command stream without an executor")
         block_ptr = self._block.guest_ptr
         view = self._memory.view
         template = self._template.get(executable.index) or self._make_template(executable.index)

@@ -173,6 +173,34 @@ def test_deadline_ends_an_endless_kernel(
     check_usable(device, executable)
 
 
+@pytest.mark.parametrize("bad", ["forever", "broken"])
+def test_the_command_that_ran_is_named(
+    bad: str, device: Device, load_hand_made: Callable[..., Executable], hand_kernel: Any
+) -> None:
+    executable = load_hand_made(
+        {
+            "good": hand_kernel(GOOD, binding_count=1),
+            "forever": hand_kernel(LOOP),
+            "broken": hand_kernel("(unreachable)"),
+        }
+    )
+    out = device.allocator.upload(np.zeros(4, U8))
+    recorded = device.create_command_buffer()
+    for name in ("good", bad, "good"):
+        function = executable.lookup_function(name)
+        bindings = [(0, out, 0, 4)] if name == "good" else []
+        recorded.dispatch(executable, function, (1, 1, 1), (), bindings)
+        recorded.execution_barrier()
+        recorded.fill_buffer(out, 0, 0, 4, 1, 4)
+        recorded.execution_barrier()
+    recorded.finalize()
+    device.deadline_s = 0.05
+    with pytest.raises((InterruptedCallError, TrapError), match=f"kernel '{bad}'"):
+        device.queue_execute(None, None, recorded)
+    # Without frames from the engine the claim counters say it.
+    assert recorded.take_submission().started_command() == bad
+
+
 def test_interrupt_from_another_thread(
     device: Device, load_hand_made: Callable[..., Executable], hand_kernel: Any
 ) -> None:
