@@ -52,8 +52,8 @@ class Function:
         self.name = name
         self.is_async = is_async
         convention = vm_function.calling_convention
-        self._reflection: Mapping[str, str] = vm_function.reflection
-        self._call = vm_function.call
+        self._reflection: Mapping[str, str] = vm_function.attrs
+        self._call = vm_function
         self._lock = lock
         text = self._reflection.get(_DECLARATION)
         self._declaration = _fitting(text, convention, is_async=is_async)
@@ -142,7 +142,8 @@ class Function:
         converters = self._converters
         if len(arguments) != len(converters):
             raise ArgumentError(
-                f"{self.name} takes {len(converters)} arguments, got {len(arguments)}; "
+                f"{self.name} takes {len(converters)} argument{'s' * (len(converters) != 1)}, got "
+                f"{len(arguments)}; "
                 f"it is declared as {self.signature}"
             )
         values: list[object] = []

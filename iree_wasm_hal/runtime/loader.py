@@ -69,7 +69,7 @@ def load(
         CallError: The program's own initialisation failed.
     """
     data, name = open_source(source)
-    program = BytecodeModule.from_bytes(data, name=name)
+    program = BytecodeModule.from_bytes(data, file_name=name)
     _refuse_inline_hal(program, name)
     indexes = open_parameters(parameters or {})
     with contextlib.ExitStack() as cleanup:
@@ -116,7 +116,7 @@ def _incompatible(formats: list[str], name: str) -> IncompatibleTargetError:
 
 
 def _refuse_inline_hal(program: BytecodeModule, name: str) -> None:
-    for dependency in program.dependencies:
+    for dependency in (item.name for item in program.dependencies):
         if dependency in _INLINE_MODULES:
             raise ImportResolutionError(
                 f"{name}: the program imports the module {dependency!r}; it was compiled with "
@@ -129,7 +129,7 @@ def _needs_memory64(program: BytecodeModule) -> bool:
     """Whether all kernels are for 64-bit addresses: the format strings are constants."""
     formats = {
         bytes(segment)
-        for segment in program.rodata
+        for segment in program.archive.rodata
         if len(segment) <= _MAX_FORMAT_BYTE_LENGTH and bytes(segment[:12]) == b"system-wasm-"
     }
     has_wasm32 = any(name.startswith(_WASM32_FORMAT) for name in formats)

@@ -115,10 +115,10 @@ def _exported_functions(
     context: Context, device: Device, lock: threading.RLock
 ) -> dict[str, Function]:
     functions = {}
-    names = [name for name in context.exports if not name.startswith("__")]
+    names = [name for name in context.functions if not name.startswith("__")]
     for name in names:
         vm_function = context.function(name)
-        is_async = is_coarse_fences(vm_function.reflection) or _is_stubbed_async(context, name)
+        is_async = is_coarse_fences(vm_function.attrs) or _is_stubbed_async(context, name)
         functions[name] = Function(name, vm_function, device.allocator, lock, is_async=is_async)
     return functions
 
@@ -129,7 +129,7 @@ def _is_stubbed_async(context: Context, name: str) -> bool:
     They write no attributes, but ``main$async`` takes two fences more than ``main``.
     """
     plain = name.removesuffix(_ASYNC_SUFFIX)
-    if plain == name or plain not in context.exports:
+    if plain == name or plain not in context.functions:
         return False
     sync = context.function(plain).calling_convention
     other = context.function(name).calling_convention
