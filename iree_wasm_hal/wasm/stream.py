@@ -133,23 +133,26 @@ class Struct:
         self.name = name
         self.fields: dict[str, Field] = {}
         cursor = 0
+        layout = "<"
         for line in spec:
             format_character, field_name = line.split()
             size = struct.calcsize("<" + format_character)
+            layout += f"{-cursor % size}x{format_character}"
             cursor += -cursor % size
             self.fields[field_name] = Field(field_name, cursor, format_character)
             cursor += size
         if not cursor <= byte_length < cursor + 8:
             raise InternalError(f"{name} takes {cursor} bytes, expected {byte_length}")
         self.byte_length = byte_length
+        self._packer = struct.Struct(f"{layout}{byte_length - cursor}x")
+        self._zeros = (0,) * len(self.fields)
 
     def pack(self, **values: int) -> bytes:
         """The structure's bytes; fields that are not given are zero."""
-        data = bytearray(self.byte_length)
-        for name, value in values.items():
-            field = self.fields[name]
-            struct.pack_into("<" + field.format, data, field.byte_offset, value)
-        return bytes(data)
+        if not values.keys() <= self.fields.keys():
+            raise KeyError(f"{self.name} has no field {sorted(values.keys() - self.fields.keys())}")
+        # One call for all fields: programs with dynamic shapes record their commands on every call.
+        return self._packer.pack(*map(values.get, self.fields, self._zeros))
 
     def unpack(self, data: bytes | bytearray | memoryview, byte_offset: int = 0) -> dict[str, int]:
         """All fields by name."""

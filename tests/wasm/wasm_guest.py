@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import struct
 import threading
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
@@ -16,6 +17,7 @@ import wasmtime
 from iree_wasm_hal.engine.contract import MemoryType
 from iree_wasm_hal.wasm.relink import RelinkedModule, executor_module, relink
 from iree_wasm_hal.wasm.stream import (
+    SUBMISSION_BLOCK,
     Result,
     SubmissionReport,
     decode_submission_block,
@@ -25,7 +27,7 @@ from iree_wasm_hal.wasm.stream import (
 from iree_wasm_hal.wasm.stream_worker import worker_block_layout
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
     from iree_wasm_hal.engine.contract import Engine, Instance, Memory
     from iree_wasm_hal.wasm.stream_builder import EncodedStream
@@ -134,6 +136,14 @@ class Guest:
         bare = executor_module(memory=backend.memory_type, atomics=atomics)
         self.bare = [backend.instantiate(bare) for _ in range(worker_count)]
 
+    @contextmanager
+    def scope(self) -> Iterator[None]:
+        """Gives back what is allocated inside, zeroed."""
+        start = self._next
+        yield
+        self.view[start : self._next] = bytes(self._next - start)
+        self._next = start
+
     def allocate(self, byte_length: int, alignment: int = 64) -> int:
         address = -(-self._next // alignment) * alignment
         self._next = address + byte_length
@@ -178,6 +188,27 @@ class Guest:
         local_memory_byte_length: int = 0,
     ) -> list[Result]:
         """Executes a stream with all workers; returns what each of them got."""
+        self.submit(
+            stream,
+            table,
+            first=first,
+            stream_address=stream_address,
+            local_memory_byte_length=local_memory_byte_length,
+        )
+        if len(self.worker_blocks) == 1:
+            return [self.work(0, first)]
+        return self._run_threads(first)
+
+    def submit(
+        self,
+        stream: EncodedStream,
+        table: list[tuple[int, int]],
+        *,
+        first: int = NO_EXECUTABLE,
+        stream_address: int | None = None,
+        local_memory_byte_length: int = 0,
+    ) -> None:
+        """Writes everything that an execution needs."""
         address = self.place(stream.data) if stream_address is None else stream_address
         table_address = self.place(encode_binding_table(table) or bytes(16))
         self.submission = self.allocate(stream.submission_block_byte_length)
@@ -199,9 +230,10 @@ class Guest:
                 local_memory_byte_length=local_memory_byte_length,
             )
             self.write(worker, encoded)
-        if len(self.worker_blocks) == 1:
-            return [self._work(0, first)]
-        return self._run_threads(first)
+
+    def stop(self) -> None:
+        """Sets the stop flag of the running submission."""
+        struct.pack_into("<I", self.view, self.submission + SUBMISSION_BLOCK.offset("stop"), 1)
 
     def report(self) -> SubmissionReport:
         return decode_submission_block(self.read(self.submission, 64))
@@ -214,8 +246,10 @@ class Guest:
         def work(index: int) -> None:
             try:
                 start.wait(timeout=10)
-                results[index] = self._work(index, first)
+                results[index] = self.work(index, first)
             except Exception as error:  # handed to the test's own thread
+                # What a host thread must do when its worker trapped.
+                self.stop()
                 failures.append(error)
 
         threads = [threading.Thread(target=work, args=(i,)) for i in range(len(self.worker_blocks))]
@@ -228,7 +262,7 @@ class Guest:
             raise failures[0]
         return [results[i] for i in range(len(threads))]
 
-    def _work(self, index: int, first: int) -> Result:
+    def work(self, index: int, first: int) -> Result:
         """What a worker's host thread does for one submission."""
         worker = self.worker_blocks[index]
         executable_index = first
