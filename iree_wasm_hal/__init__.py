@@ -51,7 +51,7 @@ if TYPE_CHECKING:
     from iree_wasm_hal.runtime.function import Function, Invocation
     from iree_wasm_hal.runtime.loader import load
     from iree_wasm_hal.runtime.module import Module
-    from iree_wasm_hal.vm.context import BytecodeModule
+    from iree_wasm_hal.vm.module import BytecodeModule
     from iree_wasm_hal.vm.native import PyModule
 
 __all__ = [
@@ -91,7 +91,7 @@ __all__ = [
 ]
 
 _LAZY = {
-    "BytecodeModule": ("iree_wasm_hal.vm.context", "BytecodeModule"),
+    "BytecodeModule": ("iree_wasm_hal.vm.module", "BytecodeModule"),
     "Device": ("iree_wasm_hal.hal.device", "Device"),
     "Fence": ("iree_wasm_hal.hal.fence", "Fence"),
     "Function": ("iree_wasm_hal.runtime.function", "Function"),

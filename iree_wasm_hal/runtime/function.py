@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING, NoReturn
 
 from iree_wasm_hal.errors import ArgumentError, ClosedError
@@ -12,17 +13,32 @@ from iree_wasm_hal.runtime.results import copied, result_converter
 
 if TYPE_CHECKING:
     import threading
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
     from iree_wasm_hal.hal.allocator import Allocator
     from iree_wasm_hal.vm.calling_convention import CallingConvention
-    from iree_wasm_hal.vm.context import VmFunction
+    from iree_wasm_hal.vm.context import Context, VmFunction
 
-__all__ = ["Function", "Invocation"]
+__all__ = ["Caller", "Function", "Invocation", "is_coarse_fences"]
 
 _DECLARATION = "iree.abi.declaration"
 _MODEL = "iree.abi.model"
 _COARSE_FENCES = "coarse-fences"
+
+
+class Caller:
+    """What all functions of a module share.
+
+    Attributes:
+        lock: Held during a call; a VM context runs one call at a time.
+        prepare: Called before each call; None if there is nothing to do.
+    """
+
+    def __init__(
+        self, context: Context, lock: threading.RLock, deadline_s: float | None = None
+    ) -> None:
+        self.lock = lock
+        self.prepare = None if deadline_s is None else partial(context.set_deadline, deadline_s)
 
 
 class Function:
@@ -45,17 +61,17 @@ class Function:
         name: str,
         vm_function: VmFunction,
         allocator: Allocator,
-        lock: threading.RLock,
+        caller: Caller,
         *,
         is_async: bool,
     ) -> None:
         self.name = name
         self.is_async = is_async
         convention = vm_function.calling_convention
-        self._reflection: Mapping[str, str] = vm_function.attrs
-        self._call = vm_function
-        self._lock = lock
-        text = self._reflection.get(_DECLARATION)
+        self._call: Callable[..., object] = vm_function
+        self._lock = caller.lock
+        self._prepare = caller.prepare
+        text = vm_function.attrs.get(_DECLARATION)
         self._declaration = _fitting(text, convention, is_async=is_async)
         self.signature = text or f"{name}{_describe(convention)}"
         declared = self._declaration
@@ -104,6 +120,8 @@ class Function:
         """
         with self._lock:
             values = self._convert(arguments)
+            if self._prepare is not None:
+                self._prepare()
             if self.is_async:
                 signal = Fence()
                 results = self._call(*values, None, signal)
@@ -131,6 +149,8 @@ class Function:
         signal = Fence()
         with self._lock:
             values = self._convert(arguments)
+            if self._prepare is not None:
+                self._prepare()
             results = self._call(*values, wait, signal)
         return Invocation(self, results, signal)
 
@@ -208,9 +228,9 @@ class Invocation:
         return self._function._deliver(self._results, copy=copy)
 
 
-def is_coarse_fences(reflection: Mapping[str, str]) -> bool:
+def is_coarse_fences(attrs: Mapping[str, str]) -> bool:
     """Whether a function's attributes say that it takes a wait and a signal fence."""
-    return reflection.get(_MODEL) == _COARSE_FENCES
+    return attrs.get(_MODEL) == _COARSE_FENCES
 
 
 def _fitting(

@@ -15,7 +15,8 @@ from iree_wasm_hal.hal.device import DEFAULT_MAX_MEMORY_BYTES, Device
 from iree_wasm_hal.hal.formats import incompatible_format_error
 from iree_wasm_hal.runtime.module import Module
 from iree_wasm_hal.runtime.source import Source, open_source
-from iree_wasm_hal.vm.context import BytecodeModule, Context
+from iree_wasm_hal.vm.context import Context
+from iree_wasm_hal.vm.module import BytecodeModule
 from iree_wasm_hal.vm.modules.hal.module import HalModule, TraceSink
 from iree_wasm_hal.vm.modules.io_parameters.module import IoParametersModule
 from iree_wasm_hal.vm.modules.io_parameters.source import ParameterSources, open_parameters
@@ -53,12 +54,12 @@ def load(
         engine: Entry-point name of an installed engine, or an engine.
         threads: Worker threads.
         device: A device to run on together with what else runs there; ``engine``, ``threads``,
-            ``max_memory_bytes`` and ``deadline_s`` are then the device's own.
+            and ``max_memory_bytes`` are then the device's own, and so is the deadline of kernels.
         parameters: Scope name to a parameter archive (.irpa, .safetensors, .gguf), to arrays by
             key, or to a list of such sources.
         modules: Modules that the program imports from beside ``hal`` and ``io_parameters``.
         max_memory_bytes: Largest size of the linear memory.
-        deadline_s: Seconds that a call into the engine may take; None for no limit.
+        deadline_s: Seconds that a call may take; None for no limit.
         trace_sink: Gets what the program traces; standard error by default.
 
     Raises:
@@ -86,7 +87,7 @@ def load(
         natives = [HalModule(device, trace_sink), IoParametersModule(indexes), *modules]
         context = _start([*natives, program], device, name)
         cleanup.callback(context.close)
-        return Module(program.name, device, context, cleanup.pop_all())
+        return Module(program.name, device, context, cleanup.pop_all(), deadline_s=deadline_s)
 
 
 def _engine(engine: str | Engine, cleanup: contextlib.ExitStack) -> Engine:
@@ -116,10 +117,10 @@ def _incompatible(formats: list[str], name: str) -> IncompatibleTargetError:
 
 
 def _refuse_inline_hal(program: BytecodeModule, name: str) -> None:
-    for dependency in (item.name for item in program.dependencies):
-        if dependency in _INLINE_MODULES:
+    for dependency in program.dependencies:
+        if dependency.name in _INLINE_MODULES:
             raise ImportResolutionError(
-                f"{name}: the program imports the module {dependency!r}; it was compiled with "
+                f"{name}: the program imports the module {dependency.name!r}; it was compiled with "
                 "--iree-execution-model=inline-static or inline-dynamic, which leave no device to "
                 "run on. Compile it without that flag"
             )
@@ -130,7 +131,7 @@ def _needs_memory64(program: BytecodeModule) -> bool:
     formats = {
         bytes(segment)
         for segment in program.archive.rodata
-        if len(segment) <= _MAX_FORMAT_BYTE_LENGTH and bytes(segment[:12]) == b"system-wasm-"
+        if len(segment) <= _MAX_FORMAT_BYTE_LENGTH
     }
     has_wasm32 = any(name.startswith(_WASM32_FORMAT) for name in formats)
     return not has_wasm32 and any(name.startswith(_WASM64_FORMAT) for name in formats)

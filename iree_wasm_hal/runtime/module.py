@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from typing import TYPE_CHECKING
 
-from iree_wasm_hal.runtime.function import Function, is_coarse_fences
+from iree_wasm_hal.runtime.function import Caller, Function, is_coarse_fences
 
 if TYPE_CHECKING:
     import contextlib
@@ -37,14 +37,27 @@ class Module:
     """
 
     def __init__(
-        self, name: str, device: Device, context: Context, cleanup: contextlib.ExitStack
+        self,
+        name: str,
+        device: Device,
+        context: Context,
+        cleanup: contextlib.ExitStack,
+        *,
+        deadline_s: float | None = None,
     ) -> None:
         self.name = name
         self.device = device
         self._context = context
         self._cleanup = cleanup
         self._lock = threading.RLock()
-        self._functions = _exported_functions(context, device, self._lock)
+        call = Caller(context, self._lock, deadline_s)
+        self._functions = {
+            name: Function(
+                name, vm_function, device.allocator, call, is_async=_is_async(context, name)
+            )
+            for name, vm_function in context.functions.items()
+            if not name.startswith("__")
+        }
         self.functions: Mapping[str, str] = {
             name: function.signature for name, function in self._functions.items()
         }
@@ -85,6 +98,15 @@ class Module:
         """What the device counted since it was created."""
         return self.device.statistics()
 
+    def interrupt(self) -> None:
+        """Ends the running call, from any thread, with InterruptedCallError; else no-op.
+
+        Raises:
+            EngineError: A kernel is running, and the engine cannot end it.
+        """
+        self._context.interrupt()
+        self.device.interrupt()
+
     def close(self) -> None:
         """Ends the program; calls then raise ClosedError. Idempotent.
 
@@ -111,26 +133,17 @@ class Module:
         return f"module {self.name!r} exports no function {name!r}; it exports: {exported}"
 
 
-def _exported_functions(
-    context: Context, device: Device, lock: threading.RLock
-) -> dict[str, Function]:
-    functions = {}
-    names = [name for name in context.functions if not name.startswith("__")]
-    for name in names:
-        vm_function = context.function(name)
-        is_async = is_coarse_fences(vm_function.attrs) or _is_stubbed_async(context, name)
-        functions[name] = Function(name, vm_function, device.allocator, lock, is_async=is_async)
-    return functions
+def _is_async(context: Context, name: str) -> bool:
+    """Whether a function takes a wait and a signal fence.
 
-
-def _is_stubbed_async(context: Context, name: str) -> bool:
-    """Whether ``name`` is the async half of a pair that the torch and ONNX importers export.
-
-    They write no attributes, but ``main$async`` takes two fences more than ``main``.
+    The torch and ONNX importers write no attributes that say so, but export pairs in which
+    ``main$async`` takes two refs more than ``main``.
     """
-    plain = name.removesuffix(_ASYNC_SUFFIX)
-    if plain == name or plain not in context.functions:
+    functions = context.functions
+    if is_coarse_fences(functions[name].attrs):
+        return True
+    plain = functions.get(name.removesuffix(_ASYNC_SUFFIX))
+    if plain is None or not name.endswith(_ASYNC_SUFFIX):
         return False
-    sync = context.function(plain).calling_convention
-    other = context.function(name).calling_convention
+    sync, other = plain.calling_convention, functions[name].calling_convention
     return (*sync.arguments, "r", "r") == other.arguments and sync.results == other.results
