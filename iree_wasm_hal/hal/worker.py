@@ -33,7 +33,7 @@ small stack slots (the compiler's own limit is 32 KiB)."""
 _CANARY = struct.Struct("<QQ")
 _CANARY_VALUE = (0x6C61_6E72_656B_2121, 0x9E37_79B9_7F4A_7C15)
 _STATUS_TEXT = {
-    Status.BAD_COMMAND: "the command stream was overwritten (a kernel wrote outside its buffers)",
+    Status.BAD_COMMAND: "its opcode was overwritten; a kernel wrote outside its buffers",
     Status.LOCAL_MEMORY: "workgroup-local memory is too small",
     Status.WORKGROUP_COUNT: "its indirect workgroup count is above the limit",
 }
@@ -125,7 +125,11 @@ class Worker:
         submission_ptr = submission.submission_ptr
         try:
             result = self.call(executable.instance, executable.execute, submission_ptr, block_ptr)
+            switches_left = submission.command_count
             while result == Result.SWITCH:
+                if not switches_left:  # each switch is followed by a command
+                    raise _overwritten("it switches executables without end")
+                switches_left -= 1
                 executable = self._switch(submission)
                 result = self.call(
                     executable.instance, executable.execute, submission_ptr, block_ptr
@@ -165,12 +169,7 @@ class Worker:
         index = struct.unpack_from("<I", view, block_ptr + header.offset("required_executable"))[0]
         executable = submission.executables.get(index)
         if executable is None:
-            # The block is guest memory: a kernel may have scribbled over it.
-            raise InvocationError(
-                f"the command stream asks for executable {index}, which it does not use;"
-                " a kernel wrote outside its buffers",
-                status=StatusCode.ABORTED.name,
-            )
+            raise _overwritten(f"it asks for executable {index}, which it does not use")
         struct.pack_into("<I", view, block_ptr + header.offset("executable_index"), index)
         return executable
 
@@ -202,7 +201,7 @@ def _failure(result: int | None, submission: Submission, view: memoryview) -> Ex
     start = submission.submission_ptr
     report = decode_submission_block(view[start : start + SUBMISSION_BLOCK.byte_length])
     if result != Result.FAILED or report.status is Status.OK:
-        return InternalError(f"one worker's execution ended with result {result}: {report}")
+        return _overwritten(f"it ended with result {result} and status {report.status.name}")
     command = submission.command_name(report.command_index)
     where = f"command {report.command_index} ({command})"
     if report.status is Status.KERNEL_FAILED:
@@ -211,3 +210,11 @@ def _failure(result: int | None, submission: Submission, view: memoryview) -> Ex
             StatusCode.INTERNAL, f"{text} {','.join(map(str, report.workgroup_id))}"
         )
     return invocation_error(StatusCode.ABORTED, f"{where}: {_STATUS_TEXT[report.status]}")
+
+
+def _overwritten(how: str) -> InvocationError:
+    """The error for execution state in guest memory that only a kernel can have changed."""
+    return invocation_error(
+        StatusCode.ABORTED,
+        f"the state of a submission was overwritten: {how}; a kernel wrote outside its buffers",
+    )

@@ -140,8 +140,36 @@ def test_a_kernel_that_scribbles_over_the_command_stream(
         recorded.dispatch(executable, 0, (1, 1, 1), (), [(0, None, 0, 4)])
         recorded.execution_barrier()
     recorded.finalize()
-    with pytest.raises(Error):
+    with pytest.raises(InvocationError, match="a kernel wrote outside its buffers"):
         device.queue_execute(None, None, recorded, [(out, 0, 4)])
+
+
+@pytest.mark.parametrize("byte", [0x00, 0x01, 0x02, 0x7F, 0xAB, 0xFF])
+@pytest.mark.parametrize("start", [65536, 65536 + (1 << 20)])
+def test_a_kernel_that_overwrites_all_memory_harms_only_itself(
+    byte: int, start: int, device: Device, make_module: Any, hand_kernel: Any
+) -> None:
+    scribble = f"""(memory.fill (i32.const {start}) (i32.const {byte})
+        (i32.sub (i32.shl (memory.size) (i32.const 16)) (i32.const {start}))) (i32.const 0)"""
+    module = make_module(
+        {"good": hand_kernel(GOOD, binding_count=1), "scribble": hand_kernel(scribble)}
+    )
+    device.deadline_s = 0.2
+    executables = [device.prepare_executable("system-wasm-wasm_32", module) for _ in range(2)]
+    out = device.allocator.upload(np.zeros(4, U8))
+    recorded = device.create_command_buffer()
+    for executable, name in ((0, "good"), (1, "scribble"), (0, "good"), (1, "good")):
+        target = executables[executable]
+        function = target.lookup_function(name)
+        bindings = [(0, out, 0, 4)] if name == "good" else []
+        recorded.dispatch(target, function, (2, 1, 1), (), bindings)
+        recorded.execution_barrier()
+    recorded.finalize()
+    with pytest.raises((InvocationError, TrapError, InterruptedCallError)):
+        device.queue_execute(None, None, recorded)
+    # What the host keeps is untouched: fresh kernels and buffers work.
+    fresh = device.prepare_executable("system-wasm-wasm_32", module)
+    check_usable(device, fresh)
 
 
 def test_deadline_ends_an_endless_kernel(
