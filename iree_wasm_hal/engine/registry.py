@@ -108,7 +108,7 @@ def _plugins(name: str) -> list[_Plugin]:
         # Spec: https://packaging.python.org/en/latest/specifications/name-normalization/
         normalized = re.sub(r"[-_.]+", "-", distribution).lower()
         found.setdefault(normalized, _Plugin(name, normalized, version, point))
-    return list(found.values())
+    return [found[distribution] for distribution in sorted(found)]
 
 
 def _find(name: str) -> _Plugin:

@@ -46,21 +46,29 @@ class EngineOptions:
 
     @classmethod
     def from_mapping(cls, options: Mapping[str, object]) -> EngineOptions:
-        """Checks the values.
+        """Checks the values: wasmtime aborts the process on those it does not take.
 
         Raises:
-            EngineError: A value is not an int of at least 64 KiB.
+            EngineError: A value is no int or outside of its limits.
         """
         checked: dict[str, int] = {}
         for name, value in options.items():
-            if not isinstance(value, int) or isinstance(value, bool) or not 65536 <= value < 2**46:
+            low, high = _LIMITS[name]
+            if not isinstance(value, int) or isinstance(value, bool) or not low <= value <= high:
                 msg = (
-                    f"engine 'wasmtime': option {name!r} is {value!r}; expected bytes as an int "
-                    f"from 65536 (64 KiB) to {2**46 - 1}"
+                    f"engine 'wasmtime': option {name!r} is {value!r}; "
+                    f"expected bytes as an int from {low} to {high}"
                 )
                 raise EngineError(msg)
             checked[name] = value
         return cls(**checked)
+
+
+_LIMITS = {
+    # wasmtime refuses a wasm stack above its async_stack_size, 2 MiB by default.
+    "max_wasm_stack_byte_length": (64 * 1024, 2 * 1024**2),
+    "memory_reservation_byte_length": (64 * 1024, 2**46),
+}
 
 
 def new_engine_pointer(library: Library, options: EngineOptions) -> Any:
