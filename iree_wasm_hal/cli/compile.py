@@ -2,68 +2,107 @@
 
 from __future__ import annotations
 
+import ast
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
-from iree_wasm_hal.compiler import DEFAULT_TARGET, INPUT_TYPES, TARGET_NAMES, compile_to_file
-from iree_wasm_hal.errors import CompileError, Error
+from iree_wasm_hal.cli.reporting import ExitStatus, UsageError, guarded
+from iree_wasm_hal.compiler import (
+    DEFAULT_TARGET,
+    INPUT_TYPES,
+    TARGET_NAMES,
+    CompileOptions,
+    OnnxOptions,
+    compile_to_file,
+)
+from iree_wasm_hal.compiler.onnx_model import parse_shape
+from iree_wasm_hal.compiler.targets import parse_targets
+from iree_wasm_hal.errors import CompileError
 
 __all__ = ["compile_command"]
 
+_TARGET_HELP = f"One of {', '.join(TARGET_NAMES)}; several with commas give one fat archive."
 
-def _parse_input_shapes(texts: list[str]) -> dict[str, str]:
-    shapes = {}
-    for text in texts:
-        name, equals, shape = text.rpartition("=")
-        if not equals or not name:
-            raise typer.BadParameter(
-                f"{text!r}; expected NAME=1x3x640x640", param_hint="--input-shape"
-            )
-        shapes[name] = shape
-    return shapes
+
+def _split(text: str, option: str, example: str) -> tuple[str, str]:
+    name, equals, value = text.rpartition("=")
+    if not equals or not name:
+        raise UsageError(f"{option} {text!r}; expected {example}")
+    return name, value
+
+
+def _shape(text: str) -> tuple[str, tuple[int, ...]]:
+    name, value = _split(text, "--input-shape", "NAME=1x3x640x640")
+    try:
+        return name, parse_shape(value)
+    except CompileError as error:
+        raise UsageError(f"--input-shape {text!r}: {error}") from error
+
+
+def _value(text: str) -> tuple[str, Any]:
+    name, value = _split(text, "--input-value", "NAME=16000 or NAME=[1,2]")
+    try:
+        return name, ast.literal_eval(value)
+    except (SyntaxError, ValueError) as error:
+        raise UsageError(f"--input-value {text!r}: {value!r} is no number or list") from error
+
+
+def _checked_target(target: str) -> str:
+    try:
+        parse_targets(target)
+    except CompileError as error:
+        raise UsageError(f"--target: {error}") from error
+    return target
+
+
+def _checked_input_type(input_type: str) -> str:
+    if input_type not in INPUT_TYPES:
+        raise UsageError(f"--input-type {input_type!r}; expected one of {', '.join(INPUT_TYPES)}")
+    return input_type
 
 
 def compile_command(
     model: Annotated[Path, typer.Argument(help="ONNX, MLIR text or MLIR bytecode.")],
-    extra: Annotated[
-        list[str] | None, typer.Argument(metavar="[-- FLAGS]", help="Further iree-compile flags.")
+    flags: Annotated[
+        list[str] | None, typer.Argument(metavar="[-- FLAGS]", help="More iree-compile flags.")
     ] = None,
     output: Annotated[
-        Path | None, typer.Option("-o", "--output", help="The .vmfb to write.")
+        Path | None, typer.Option("-o", "--output", help="File to write [MODEL's name .vmfb].")
     ] = None,
-    target: Annotated[
-        str,
-        typer.Option(
-            help=f"One of {', '.join(TARGET_NAMES)}; or several with commas for one fat archive."
-        ),
-    ] = DEFAULT_TARGET,
+    target: Annotated[str, typer.Option(help=_TARGET_HELP)] = DEFAULT_TARGET,
     input_shape: Annotated[
         list[str] | None,
         typer.Option(metavar="NAME=SHAPE", help="Shape of a dynamic ONNX input: x=1x3x640x640."),
     ] = None,
+    input_value: Annotated[
+        list[str] | None,
+        typer.Option(metavar="NAME=VALUE", help="ONNX input to compile in as a constant."),
+    ] = None,
     input_type: Annotated[str, typer.Option(help=f"One of {', '.join(INPUT_TYPES)}.")] = "auto",
     opset: Annotated[int | None, typer.Option(help="Raise an ONNX model to this opset.")] = None,
 ) -> None:
-    """Compile a model to a .vmfb with WebAssembly kernels."""
+    """Compiles a model to an archive with WebAssembly kernels."""
     path = output or Path(model.with_suffix(".vmfb").name)
-    shapes = _parse_input_shapes(input_shape or [])
-    try:
-        result = compile_to_file(
-            model,
-            path,
-            target=target,
-            input_shapes=shapes,
-            input_type=input_type,
-            opset=opset,
-            extra_args=extra or [],
-            log_output=path,
+
+    def body() -> int:
+        onnx_options = OnnxOptions(
+            dict(_shape(text) for text in input_shape or []),
+            dict(_value(text) for text in input_value or []),
+            opset,
         )
-    except CompileError as error:
-        typer.echo(f"error: {error}", err=True)
-        raise typer.Exit(1) from error
-    except Error as error:
-        typer.echo(f"error: {error}", err=True)
-        raise typer.Exit(1) from error
-    typer.echo(f"{result.path}: {result.byte_length} bytes, {target}, {result.duration_s:.1f} s")
+        options = CompileOptions(
+            _checked_target(target), _checked_input_type(input_type), onnx_options, flags or []
+        )
+        log_path = path.with_name(path.name + ".log")
+        result = compile_to_file(model, path, options, log_path=log_path)
+        contents = result.contents
+        print(
+            f"{path}: {result.byte_length} bytes in {result.duration_s:.1f} s, {target}, "
+            f"kernels {sum(contents.kernel_byte_lengths)} bytes, "
+            f"functions: {', '.join(contents.functions)}"
+        )
+        return ExitStatus.DONE
+
+    raise typer.Exit(guarded(body))

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import re
-from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 __all__ = ["explain"]
 
@@ -11,7 +14,8 @@ _MAX_CAUSES = 3
 _MAX_LINE_LENGTH = 300
 
 _ERROR = re.compile(
-    r"^(?P<where>[^\s:]\S*:\d+:\d+: |<\w+>:\d+:\d+: |iree-\w+: |wasm-ld: |loc\(.*?\): )?error: (?P<what>.*)"
+    r"^(?P<where>[^\s:]\S*:\d+:\d+: |<\w+>:\d+:\d+: |iree-\w+: |wasm-ld: |loc\(.*?\): )?"
+    r"error: (?P<what>.*)"
 )
 _UNDEFINED_SYMBOL = re.compile(r"undefined symbol: (\S+)")
 _PYTHON_ERROR = re.compile(r"^(?:[\w.]+\.)?(\w*(?:Error|Exception|Failure)): (.*)")

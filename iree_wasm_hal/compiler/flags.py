@@ -2,14 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from pathlib import Path
+from typing import TYPE_CHECKING
 
-from iree_wasm_hal.compiler.targets import Target
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+    from iree_wasm_hal.compiler.targets import Target
 
 __all__ = ["iree_compile_flags"]
 
-_DATA_LAYOUT_FREE = "llvm-cpu"
+# Runs on each kernel before code generation. Softmax is decomposed here, as code generation would
+# do next, because its maximum is one of the operations that the patterns rewrite.
+_KERNEL_PIPELINE = (
+    "builtin.module(hal.executable.variant(builtin.module("
+    "func.func(iree-codegen-decompose-softmax),"
+    "iree-preprocessing-apply-pdl-patterns{{patterns-file={patterns}}})))"
+)
 
 
 def _target_attribute(target: Target) -> str:
@@ -40,11 +49,21 @@ def _device_flags(targets: Sequence[Target]) -> list[str]:
     return flags
 
 
-def iree_compile_flags(targets: Sequence[Target], linker: Path, input_type: str) -> list[str]:
-    """Flags for kernels of one target, or of several in one archive."""
+def iree_compile_flags(
+    targets: Sequence[Target], linker: Path, patterns: Path, input_type: str
+) -> list[str]:
+    """Flags for kernels of one target, or of several in one archive.
+
+    Args:
+        targets: What to compile for.
+        linker: Program that links a kernel module.
+        patterns: File with the patterns of ``codegen_patterns``.
+        input_type: ``--iree-input-type``.
+    """
     return [
         *_device_flags(targets),
         f"--iree-input-type={input_type}",
+        f"--iree-hal-preprocess-executables-with={_KERNEL_PIPELINE.format(patterns=patterns)}",
         # Kernels are wasm dynamic libraries, not ELF files.
         "--iree-llvmcpu-link-embedded=false",
         f"--iree-llvmcpu-wasm-linker-path={linker}",

@@ -29,9 +29,12 @@ _MAX_ELEMENT_COUNT = 1024
 """Larger results stay as they are: exporters write weights as ``ConstantOfShape``."""
 _MAX_ROUNDS = 16
 _NOT_FUNCTIONS = frozenset(
-    ("RandomNormal", "RandomNormalLike", "RandomUniform", "RandomUniformLike")
-    + ("Bernoulli", "Multinomial", "Dropout", "If", "Loop", "Scan")
+    {
+        *("RandomNormal", "RandomNormalLike", "RandomUniform", "RandomUniformLike"),
+        *("Bernoulli", "Multinomial", "Dropout", "If", "Loop", "Scan"),
+    }
 )
+"""Operators whose result is not a function of their inputs, or that hold graphs."""
 
 
 def static_shapes(model: onnx.ModelProto) -> dict[str, tuple[int, ...]]:
@@ -149,7 +152,7 @@ class _Folder:
 
         try:
             results = ReferenceEvaluator(node, opsets=self.opsets).run(None, dict(feeds))
-        except Exception:  # noqa: BLE001 # whatever the evaluator lacks stays in the graph
+        except Exception:  # whatever the evaluator lacks stays in the graph
             return None
         arrays = [np.asarray(result) for result in results]
         if any(array.size > _MAX_ELEMENT_COUNT or array.dtype.hasobject for array in arrays):

@@ -25,6 +25,7 @@ FUNCTION_NAME = "main"
 """Exported function of every model that comes from ONNX, whatever its graph is called."""
 
 _LARGE_MODEL_BYTE_LENGTH = 1 << 30
+_MIN_IR_VERSION = 4  # from here on, an initializer need not be an input
 _MIN_OPSET = 13
 """Lower opsets are raised to ``_RAISED_OPSET``: several operators of theirs have no lowering."""
 _RAISED_OPSET = 17
@@ -55,14 +56,21 @@ def _load(source: Source) -> onnx.ModelProto:
         if source.path is not None:
             return onnx.load(str(source.path), load_external_data=False)
         return onnx.load_model_from_string(source.data or b"")
-    except Exception as error:  # noqa: BLE001 # protobuf's DecodeError has no public module
+    except Exception as error:  # protobuf's DecodeError has no public module
         raise CompileError(f"{source.name}: not a readable ONNX model: {error}") from error
 
 
-def _graph_inputs(model: onnx.ModelProto) -> dict[str, Any]:
-    """Name -> ValueInfoProto of what a caller passes (initializers are inputs too before IR 4)."""
+def _drop_default_inputs(model: onnx.ModelProto) -> None:
+    """Makes constants of the inputs with a default value (before IR version 4, all weights)."""
     constants = {initializer.name for initializer in model.graph.initializer}
-    return {value.name: value for value in model.graph.input if value.name not in constants}
+    for value in [value for value in model.graph.input if value.name in constants]:
+        model.graph.input.remove(value)
+    model.ir_version = max(model.ir_version, _MIN_IR_VERSION)
+
+
+def _graph_inputs(model: onnx.ModelProto) -> dict[str, Any]:
+    """Name -> ValueInfoProto of what a caller passes."""
+    return {value.name: value for value in model.graph.input}
 
 
 def _set_shapes(
@@ -140,7 +148,7 @@ def _raise_opset(model: onnx.ModelProto, wanted: int | None, name: str) -> onnx.
         return model
     try:
         return onnx.version_converter.convert_version(model, target)
-    except Exception as error:  # noqa: BLE001 # the converter throws RuntimeError and its own
+    except Exception as error:
         if wanted is None:
             return model
         raise CompileError(f"{name}: cannot raise opset {current} to {wanted}: {error}") from error
@@ -165,6 +173,7 @@ def prepare(source: Source, options: OnnxOptions) -> onnx.ModelProto:
         CompileError: The model or an option cannot be used.
     """
     model = _load(source)
+    _drop_default_inputs(model)
     _set_values(model, options.values, source.name)
     _set_shapes(model, options.shapes, source.name)
     try:

@@ -5,110 +5,149 @@ from __future__ import annotations
 import shutil
 import tempfile
 import time
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, overload
 
+from iree_wasm_hal.compiler.codegen_patterns import codegen_patterns
 from iree_wasm_hal.compiler.diagnostics import explain, read_log
 from iree_wasm_hal.compiler.flags import iree_compile_flags
 from iree_wasm_hal.compiler.linking.launcher import write_launcher
 from iree_wasm_hal.compiler.onnx_model import OnnxOptions, import_onnx
-from iree_wasm_hal.compiler.source import Source, SourceKind, read_source
+from iree_wasm_hal.compiler.source import SourceKind, read_source
 from iree_wasm_hal.compiler.targets import DEFAULT_TARGET, parse_targets
 from iree_wasm_hal.compiler.toolchain import find_toolchain, run
+from iree_wasm_hal.compiler.verification import ArchiveContents, verify_archive
 from iree_wasm_hal.errors import CompileError
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
     import onnx
 
-__all__ = ["CompileResult", "compile", "compile_to_file"]
+__all__ = ["CompileOptions", "CompileResult", "compile", "compile_to_file"]
+
+
+@dataclass(frozen=True, slots=True)
+class CompileOptions:
+    """How to compile; ``compile`` describes each."""
+
+    target: str = DEFAULT_TARGET
+    input_type: str = "auto"
+    onnx: OnnxOptions = field(default_factory=OnnxOptions)
+    extra_args: Sequence[str] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class CompileResult:
-    """What one compilation did."""
+    """What one compilation gave."""
 
     path: Path
     byte_length: int
     duration_s: float
-
-
-def _materialize(source: Source, work_dir: Path) -> Path:
-    """The MLIR file to compile, which iree-compile reads by name."""
-    if source.path is not None:
-        return source.path
-    path = work_dir / "input.mlir"
-    path.write_bytes(source.data or b"")
-    return path
-
-
-def _fail(source: Source, log: Path, exit_status: int, output: Path | None) -> CompileError:
-    """The error for a failed step, with the log moved to where it outlives the work directory."""
-    kept = output.with_name(output.name + ".log") if output is not None else None
-    if kept is None:
-        with tempfile.NamedTemporaryFile(
-            prefix="iree-wasm-compile-", suffix=".log", delete=False
-        ) as f:
-            kept = Path(f.name)
-    shutil.copyfile(log, kept)
-    cause = explain(read_log(log), exit_status)
-    return CompileError(
-        f"{source.name} does not compile:\n  {cause}\nwhole log: {kept}", log_path=str(kept)
-    )
+    contents: ArchiveContents
 
 
 def compile_to_file(
     source: str | Path | bytes | onnx.ModelProto,
     output: Path,
+    options: CompileOptions | None = None,
     *,
-    target: str = DEFAULT_TARGET,
-    input_shapes: Mapping[str, str | Sequence[int]] | None = None,
-    input_values: Mapping[str, Any] | None = None,
-    input_type: str = "auto",
-    opset: int | None = None,
-    extra_args: Sequence[str] = (),
-    log_output: Path | None = None,
+    log_path: Path | None = None,
 ) -> CompileResult:
-    """Does what ``compile`` describes, into a file; ``log_output`` names the log after a failure."""
+    """Compiles a model into a file.
+
+    Args:
+        source: As ``compile`` takes it.
+        output: File to write; its directory is made.
+        options: How.
+        log_path: Where the whole log goes after a failure; by default a new temporary file.
+
+    Raises:
+        CompileError: As ``compile`` raises it.
+    """
     start = time.perf_counter()
-    targets = parse_targets(target)
-    model = read_source(source, input_type)
-    toolchain = find_toolchain()
-    with tempfile.TemporaryDirectory(prefix="iree-wasm-") as temporary:
-        work_dir = Path(temporary)
-        log = work_dir / "log"
-        log.touch()
-        is_onnx = model.kind is SourceKind.ONNX
-        if is_onnx:
-            options = OnnxOptions(input_shapes or {}, input_values or {}, opset)
-            mlir = import_onnx(model, work_dir, log, options)
-            if mlir is None:
-                raise _fail(model, log, 1, log_output)
-        else:
-            if input_shapes or input_values or opset:
-                raise CompileError(
-                    f"{model.name} is MLIR; input_shapes, input_values and opset are for ONNX"
-                )
-            mlir = _materialize(model, work_dir)
-        linker = write_launcher(work_dir, toolchain.lld)
-        compiled = work_dir / "module.vmfb"
-        iree_input_type = "auto" if input_type in ("auto", "onnx") else input_type
-        command = [str(toolchain.iree_compile), str(mlir), "-o", str(compiled)]
-        command += iree_compile_flags(targets, linker, iree_input_type)
-        status = run([*command, *extra_args], log, "iree-compile")
-        if status != 0 or not compiled.is_file():
-            raise _fail(model, log, status, log_output)
+    options = options or CompileOptions()
+    with tempfile.TemporaryDirectory(prefix="iree-wasm-") as work_dir:
+        compiled, contents = _Compilation(source, options, Path(work_dir), log_path).run()
         try:
             output.parent.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(compiled, output)
         except OSError as error:
             raise CompileError(f"{output}: cannot be written: {error.strerror}") from error
-    return CompileResult(output, output.stat().st_size, time.perf_counter() - start)
+    duration_s = time.perf_counter() - start
+    return CompileResult(output, output.stat().st_size, duration_s, contents)
+
+
+class _Compilation:
+    """One compilation in a work directory that its caller deletes."""
+
+    def __init__(
+        self,
+        source: str | Path | bytes | onnx.ModelProto,
+        options: CompileOptions,
+        work_dir: Path,
+        log_path: Path | None,
+    ) -> None:
+        self.targets = parse_targets(options.target)
+        self.source = read_source(source, options.input_type)
+        self.toolchain = find_toolchain()
+        self.options = options
+        self.work_dir = work_dir
+        self.log = work_dir / "log"
+        self.log.touch()
+        self.kept_log_path = log_path
+
+    def run(self) -> tuple[Path, ArchiveContents]:
+        """Compiles and verifies; returns the archive's path in the work directory."""
+        mlir = self._mlir_file()
+        patterns = self.work_dir / "patterns.pdl.mlir"
+        patterns.write_text(codegen_patterns(propagate_nan=self.source.is_torch))
+        linker = write_launcher(self.work_dir, self.toolchain.lld)
+        output = self.work_dir / "module.vmfb"
+        input_type = "auto" if self.options.input_type == "onnx" else self.options.input_type
+        flags = iree_compile_flags(self.targets, linker, patterns, input_type)
+        command = [str(self.toolchain.iree_compile), str(mlir), "-o", str(output), *flags]
+        status = run([*command, *self.options.extra_args], self.log, "iree-compile")
+        if status != 0 or not output.is_file():
+            raise self._failure(status)
+        return output, verify_archive(output)
+
+    def _mlir_file(self) -> Path:
+        if self.source.kind is SourceKind.ONNX:
+            imported = import_onnx(self.source, self.work_dir, self.log, self.options.onnx)
+            if imported is None:
+                raise self._failure(1)
+            return imported
+        if self.options.onnx != OnnxOptions():
+            raise CompileError(
+                f"{self.source.name} is MLIR; input shapes, input values and opset are for ONNX"
+            )
+        if self.source.path is not None:
+            return self.source.path
+        path = self.work_dir / "input.mlir"
+        path.write_bytes(self.source.data or b"")
+        return path
+
+    def _failure(self, exit_status: int) -> CompileError:
+        """The error for a failed step, with the log moved to where it outlives the directory."""
+        path = self.kept_log_path
+        if path is None:
+            with tempfile.NamedTemporaryFile(
+                prefix="iree-wasm-compile-", suffix=".log", delete=False
+            ) as stream:
+                path = Path(stream.name)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(self.log, path)
+        cause = explain(read_log(self.log), exit_status).replace(f"{self.work_dir}/", "")
+        return CompileError(
+            f"{self.source.name} does not compile:\n  {cause}\nwhole log: {path}",
+            log_path=str(path),
+        )
 
 
 @overload
-def compile(  # noqa: A001 # the public name that docs/compiling.md fixes
+def compile(  # noqa: A001 # the public name
     source: str | Path | bytes | onnx.ModelProto,
     *,
     output: None = None,
@@ -122,7 +161,7 @@ def compile(  # noqa: A001 # the public name that docs/compiling.md fixes
 
 
 @overload
-def compile(  # noqa: A001 # the public name that docs/compiling.md fixes
+def compile(  # noqa: A001 # the public name
     source: str | Path | bytes | onnx.ModelProto,
     *,
     output: str | Path,
@@ -135,7 +174,7 @@ def compile(  # noqa: A001 # the public name that docs/compiling.md fixes
 ) -> Path: ...
 
 
-def compile(  # noqa: A001 # the public name that docs/compiling.md fixes
+def compile(  # noqa: A001 # the public name
     source: str | Path | bytes | onnx.ModelProto,
     *,
     output: str | Path | None = None,
@@ -150,7 +189,7 @@ def compile(  # noqa: A001 # the public name that docs/compiling.md fixes
 
     Args:
         source: Path or bytes of an ONNX model, MLIR text (StableHLO, TOSA, linalg, ...) or MLIR
-            bytecode, told by its contents; or an ``onnx.ModelProto``.
+            bytecode, told apart by its contents; or an ``onnx.ModelProto``.
         output: File to write; its directory is made.
         target: ``wasm32``, ``wasm32-simd128``, ``wasm32-simd128-relaxed``, the same with
             ``wasm64``, or several names with commas between them for one archive that carries
@@ -171,19 +210,18 @@ def compile(  # noqa: A001 # the public name that docs/compiling.md fixes
         CompileError: The model does not compile (``log_path`` names the whole log), an argument
             is wrong, or the compiler is not installed.
     """
-    options = {
-        "target": target,
-        "input_shapes": input_shapes,
-        "input_values": input_values,
-        "input_type": input_type,
-        "opset": opset,
-        "extra_args": extra_args,
-    }
+    onnx_options = OnnxOptions(input_shapes or {}, input_values or {}, opset)
+    options = CompileOptions(target, input_type, onnx_options, extra_args)
     if output is not None:
         path = Path(output)
-        compile_to_file(source, path, log_output=path, **options)  # type: ignore[arg-type] # a heterogeneous dict of our own parameters
+        compile_to_file(source, path, options, log_path=_log_path(path))
         return path
     with tempfile.TemporaryDirectory(prefix="iree-wasm-") as temporary:
         path = Path(temporary) / "module.vmfb"
-        compile_to_file(source, path, **options)  # type: ignore[arg-type] # as above
+        compile_to_file(source, path, options)
         return path.read_bytes()
+
+
+def _log_path(output: Path) -> Path:
+    """Where the log goes that belongs to an output file."""
+    return output.with_name(output.name + ".log")

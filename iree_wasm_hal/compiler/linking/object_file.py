@@ -5,8 +5,11 @@ Spec: https://github.com/WebAssembly/tool-conventions/blob/main/Linking.md
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 __all__ = ["has_memory64", "replace_functions"]
 
@@ -223,15 +226,17 @@ def replace_functions(wasm: bytes, function_types: dict[bytes, bytes]) -> bytes:
         bytes([kind]) + _sized(table if kind == _SYMBOL_TABLE_SUBSECTION else data)
         for kind, data in subsections
     )
-    out = bytearray(wasm[:_HEADER_BYTE_LENGTH])
-    for section_id, section in sections:
-        if section_id == _TYPE_SECTION:
-            section = _append(section, [function_types[name] for name in names])
-        elif section_id == _IMPORT_SECTION:
-            section = _append(section, new_imports)
-        elif section_id == _ELEMENT_SECTION:
-            section = _move_elements(section, moved)
-        elif section is linking:
-            section = new_linking
-        out += bytes([section_id]) + _sized(section)
-    return bytes(out)
+    rewritten_sections = {
+        id(linking): new_linking,
+        id(contents[_TYPE_SECTION]): _append(
+            contents[_TYPE_SECTION], [function_types[name] for name in names]
+        ),
+        id(contents[_IMPORT_SECTION]): _append(contents[_IMPORT_SECTION], new_imports),
+    }
+    if _ELEMENT_SECTION in contents:
+        elements = contents[_ELEMENT_SECTION]
+        rewritten_sections[id(elements)] = _move_elements(elements, moved)
+    return wasm[:_HEADER_BYTE_LENGTH] + b"".join(
+        bytes([section_id]) + _sized(rewritten_sections.get(id(section), section))
+        for section_id, section in sections
+    )

@@ -1,0 +1,1 @@
+"""Internal: the support library, its sources and the program that builds it."""

@@ -28,18 +28,22 @@ ZIGLANG_VERSION = "0.14.1"
 SOURCE_DIR = Path(__file__).parent / "source"
 
 # Function stems; each has a float version with the suffix "f".
-_MUSL_FUNCTIONS = """
+_MUSL_FUNCTIONS = tuple(
+    """
     acos acosh asin asinh atan atan2 atanh cbrt cos cosh erf exp exp10 exp2 expm1 fdim fma fmod
     frexp hypot ilogb ldexp lgamma lgamma_r llrint llround log log10 log1p log2 lrint lround modf
     nextafter pow remainder remquo scalbn sin sincos sinh tan tanh tgamma
-""".split()
+""".split()  # noqa: SIM905 # a hundred quoted names would hide the pattern
+)
 # What those call: kernels of the trigonometric functions, tables, error results.
-_MUSL_INTERNALS = """
+_MUSL_INTERNALS = tuple(
+    """
     __cos __cosdf __expo2 __expo2f __math_divzero __math_divzerof __math_invalid __math_invalidf
     __math_oflow __math_oflowf __math_uflow __math_uflowf __math_xflow __math_xflowf __rem_pio2
     __rem_pio2_large __rem_pio2f __sin __sindf __tan __tandf exp2f_data exp_data log2_data
     log2f_data log_data logf_data pow_data powf_data signgam
-""".split()
+""".split()  # noqa: SIM905 # as above
+)
 
 _COMMON_FLAGS = [
     *("-O3", "-g0", "-std=gnu11", "-fPIC", "-fvisibility=hidden", "-mcpu=mvp", "-ffreestanding"),
@@ -50,7 +54,7 @@ _COMMON_FLAGS = [
 
 def _musl_sources(musl: Path) -> list[Path]:
     stems = [f"{name}{suffix}" for name in _MUSL_FUNCTIONS for suffix in ("", "f")]
-    stems = [stem.replace("_rf", "f_r") for stem in stems] + _MUSL_INTERNALS
+    stems = [stem.replace("_rf", "f_r") for stem in stems] + list(_MUSL_INTERNALS)
     return [musl / "src" / "math" / f"{stem}.c" for stem in stems]
 
 
