@@ -69,16 +69,16 @@ def main() -> int:
 
 
 def _own_files() -> list[Path]:
-    """This repository's files, at most two of a kind in each folder, to keep the table short."""
-    seen: dict[tuple[Path, str], int] = {}
+    """This repository's files, one of a kind in each folder, to keep the table short."""
+    seen: set[tuple[Path, str]] = set()
     files = []
     for path in sorted(ROOT.rglob("*")):
         folders = path.relative_to(ROOT).parts[:-1]
         hidden = any(part.startswith(".") or part in SKIPPED_FOLDERS for part in folders)
         kind = (path.parent, path.suffix)
-        if hidden or not path.is_file() or path.name.startswith(".") or seen.get(kind, 0) >= 2:
+        if hidden or not path.is_file() or path.name.startswith(".") or kind in seen:
             continue
-        seen[kind] = seen.get(kind, 0) + 1
+        seen.add(kind)
         files.append(path)
     return files
 

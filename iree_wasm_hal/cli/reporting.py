@@ -45,10 +45,17 @@ def guarded(body: Callable[[], int]) -> int:
         called function count as wrong usage: they come from the command line.
     """
     try:
-        return body()
+        status = body()
+        sys.stdout.flush()
+        return status
     except (UsageError, ArgumentError) as error:
         _print_error(error)
         return ExitStatus.USAGE
+    except BrokenPipeError:
+        # The reader of our output has gone (`| head`). What is still buffered goes nowhere, so
+        # that the interpreter's own flush at exit does not complain either.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return ExitStatus.FAILED
     except (Error, OSError) as error:
         _print_error(error)
         return ExitStatus.FAILED
