@@ -51,9 +51,19 @@ def load_cases() -> dict[str, NodeCase]:
     cases = {}
     for case in found:
         assert case.model is not None
-        data_sets = [(inputs, outputs) for inputs, outputs in case.data_sets or ()]
+        data_sets = [
+            (_arrays(inputs), _arrays(outputs)) for inputs, outputs in case.data_sets or ()
+        ]
         cases[case.name] = NodeCase(case.name, case.model, data_sets, case.rtol, case.atol)
     return cases
+
+
+def _arrays(values: Sequence[Any]) -> list[Any]:
+    """Values with arrays in place of TensorProtos, which some tests hold."""
+    return [
+        onnx.numpy_helper.to_array(value) if isinstance(value, onnx.TensorProto) else value
+        for value in values
+    ]
 
 
 def in_fixed_fifth(name: str) -> bool:
