@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import onnx
 from loaded_model import LoadedModel
 from onnx.backend.base import Backend
 
 import iree_wasm_hal as iwh
+
+if TYPE_CHECKING:
+    import onnx
 
 __all__ = ["WasmBackend"]
 
