@@ -126,6 +126,7 @@ class Guest:
         self.index64 = backend.memory_type.index64
         self.view = backend.view()
         self.layout = worker_block_layout(8 if self.index64 else 4)
+        self.spin_limit = 200
         self._next = 65536
         self.executables: list[Executable] = []
         self._stacks = [
@@ -218,7 +219,7 @@ class Guest:
             binding_table_address=table_address,
             binding_table_count=len(table),
             worker_count=len(self.worker_blocks),
-            spin_limit=200,
+            spin_limit=self.spin_limit,
         )
         self.write(self.submission, block)
         for index, worker in enumerate(self.worker_blocks):

@@ -23,7 +23,9 @@ KERNELS = """
     (i32.add
       (i32.mul
         (i32.add
-          (i32.mul (i32.load16_u offset=8 (local.get $group)) (i32.load offset=16 (local.get $state)))
+          (i32.mul
+            (i32.load16_u offset=8 (local.get $group))
+            (i32.load offset=16 (local.get $state)))
           (i32.load offset=4 (local.get $group)))
         (i32.load offset=12 (local.get $state)))
       (i32.load (local.get $group))))
