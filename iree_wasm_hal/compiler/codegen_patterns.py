@@ -1,4 +1,4 @@
-"""Rewrites of scalar operations that LLVM's wasm backend cannot compile, or compiles badly.
+"""Rewrites of scalar operations that LLVM's wasm backend cannot compile.
 
 They are PDL patterns in MLIR text, which iree-compile applies to each kernel before it generates
 code (``flags.py``), so that they work on every kind of input.
@@ -115,34 +115,7 @@ def _f16_to_f64() -> str:
     )
 
 
-def _propagating(operation: str, replacement: str) -> str:
-    """``maxnumf`` (a NaN operand is ignored) to ``maximumf`` (it is the result).
-
-    Wasm has an instruction for the latter alone, scalar and vector; the former is a call of
-    fmaxf for each element.
-    """
-    return f"""  pdl.pattern @{replacement} : benefit(1) {{
-    %type = pdl.type
-    %left = pdl.operand : %type
-    %right = pdl.operand : %type
-    %root = pdl.operation "arith.{operation}" (%left, %right : !pdl.value, !pdl.value)
-        -> (%type : !pdl.type)
-    pdl.rewrite %root {{
-      %new = pdl.operation "arith.{replacement}" (%left, %right : !pdl.value, !pdl.value)
-          -> (%type : !pdl.type)
-      pdl.replace %root with %new
-    }}
-  }}"""
-
-
-def codegen_patterns(*, propagate_nan: bool) -> str:
-    """The patterns as one MLIR module.
-
-    Args:
-        propagate_nan: Whether maxima and minima may give NaN for a NaN operand where the
-            program says that the other operand is the result.
-    """
+def codegen_patterns() -> str:
+    """The patterns as one MLIR module."""
     patterns = [_integer_to_bf16("sitofp"), _integer_to_bf16("uitofp"), _f16_to_f64()]
-    if propagate_nan:
-        patterns += [_propagating("maxnumf", "maximumf"), _propagating("minnumf", "minimumf")]
     return "module {\n" + "\n".join(patterns) + "\n}\n"

@@ -12,11 +12,9 @@ if TYPE_CHECKING:
 
 __all__ = ["iree_compile_flags"]
 
-# Runs on each kernel before code generation. Softmax is decomposed here, as code generation would
-# do next, because its maximum is one of the operations that the patterns rewrite.
+# Runs on each kernel before code generation.
 _KERNEL_PIPELINE = (
     "builtin.module(hal.executable.variant(builtin.module("
-    "func.func(iree-codegen-decompose-softmax),"
     "iree-preprocessing-apply-pdl-patterns{{patterns-file={patterns}}})))"
 )
 

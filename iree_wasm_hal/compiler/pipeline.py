@@ -102,7 +102,7 @@ class _Compilation:
         """Compiles and verifies; returns the archive's path in the work directory."""
         mlir = self._mlir_file()
         patterns = self.work_dir / "patterns.pdl.mlir"
-        patterns.write_text(codegen_patterns(propagate_nan=self.source.is_torch))
+        patterns.write_text(codegen_patterns())
         linker = write_launcher(self.work_dir, self.toolchain.lld)
         output = self.work_dir / "module.vmfb"
         input_type = "auto" if self.options.input_type == "onnx" else self.options.input_type

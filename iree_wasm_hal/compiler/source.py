@@ -18,7 +18,6 @@ __all__ = ["INPUT_TYPES", "Source", "SourceKind", "read_source"]
 _MLIR_BYTECODE_MAGIC = b"ML\xefR"
 _ONNX_FIRST_FIELD = 0x08  # ModelProto.ir_version, field 1, a varint
 _HEAD_BYTE_LENGTH = 1 << 20
-_TORCH = re.compile(rb"!torch\.|\btorch\.(?:aten|operator|onnx)\b")
 
 
 class SourceKind(enum.Enum):
@@ -40,8 +39,6 @@ class Source:
     path: Path | None = None
     data: bytes | None = None
     model: Any = None
-    is_torch: bool = False
-    """Whether the operators are torch's or ONNX's, whose maxima and minima give NaN for NaN."""
 
     @property
     def name(self) -> str:
@@ -102,11 +99,10 @@ def read_source(source: str | Path | bytes | onnx.ModelProto, input_type: str) -
             raise CompileError(
                 f"a model is a path, bytes or an onnx.ModelProto, not {type(source).__name__}"
             )
-        return Source(SourceKind.ONNX, model=source, is_torch=True)
+        return Source(SourceKind.ONNX, model=source)
     if input_type == "auto":
         kind = _sniff(head, str(path or "model"))
     else:
         kind = SourceKind.ONNX if input_type == "onnx" else SourceKind.MLIR
-    is_torch = kind is SourceKind.ONNX or input_type == "torch" or bool(_TORCH.search(head))
     data = None if path else bytes(source)  # type: ignore[arg-type] # neither a path nor a proto
-    return Source(kind, path=path, data=data, is_torch=is_torch)
+    return Source(kind, path=path, data=data)
