@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import re
+import subprocess
 import sys
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -19,7 +22,12 @@ class Site:
     folder: Path
 
     def install(
-        self, engine: str, source: str, *, distribution: str | None = None, module: str | None = None
+        self,
+        engine: str,
+        source: str,
+        *,
+        distribution: str | None = None,
+        module: str | None = None,
     ) -> str:
         """Writes a distribution whose entry point ``engine`` is a module with this source.
 
@@ -44,3 +52,38 @@ def make_site(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Site:
     monkeypatch.syspath_prepend(str(folder))
     monkeypatch.setattr(sys, "modules", dict(sys.modules))
     return Site(folder)
+
+
+@dataclass(frozen=True, slots=True)
+class Outcomes:
+    """What a run of pytest in a process of its own came to."""
+
+    passed: int
+    failed: int
+    skipped: int
+    xfailed: int
+    output: str
+
+
+def run_pytest(folder: Path, *arguments: str) -> Outcomes:
+    """Runs pytest on files of a folder that acts as site-packages."""
+    environment = {**os.environ, "PYTHONPATH": str(folder)}
+    command = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", "-rA", "--color=no"]
+    command += ["-p", "no:hypothesispytest"]  # it is slow to import
+    done = subprocess.run(
+        [*command, *arguments],
+        cwd=folder,
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=120,
+    )
+    last_line = done.stdout.strip().rpartition("\n")[2]
+
+    def count(word: str) -> int:
+        found = re.search(rf"(\d+) {word}", last_line)
+        return int(found[1]) if found else 0
+
+    failed = count("failed") + count("errors?")
+    return Outcomes(count("passed"), failed, count("skipped"), count("xfailed"), done.stdout)

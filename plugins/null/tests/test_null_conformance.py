@@ -1,4 +1,5 @@
 from importlib import metadata
+from typing import ClassVar
 
 from iree_wasm_hal.engine import Feature
 from iree_wasm_hal.engine.conformance import ConformanceSuite
@@ -10,7 +11,7 @@ _READS_NO_BODY = "the null engine reads the header of a module only"
 class TestNull(ConformanceSuite):
     engine_name = "null"
     engine_version = metadata.version("iree-wasm-hal-null")
-    unsupported = {
+    unsupported: ClassVar = {
         **{feature.value: _RUNS_NOTHING for feature in Feature},
         "test_dialect_probe_agrees*": _READS_NO_BODY,
         "test_compile_refuses_invalid?truncated?": _READS_NO_BODY,

@@ -75,8 +75,12 @@ def make_function(
             raise ArgumentError(msg)
         call = Call(owner)
         with store.lock:
-            for (word, mask), argument in zip(stores, arguments):  # noqa: B905  # lengths checked above
-                slots[word] = argument & mask
+            try:
+                for (word, mask), argument in zip(stores, arguments):  # noqa: B905  # checked above
+                    slots[word] = argument & mask
+            except TypeError as type_error:
+                msg = f"{name!r} takes {parameter_count} integers, got {arguments!r}"
+                raise ArgumentError(msg) from type_error
             store.running.call = call
             error = func_call(store.context, func, slots, slot_count, trap)
             store.running.call = None

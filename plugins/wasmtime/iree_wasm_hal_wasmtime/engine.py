@@ -36,6 +36,7 @@ class WasmtimeEngine:
     def __init__(self, options: EngineOptions) -> None:
         self._library = load_library()
         self._pointer: Any = new_engine_pointer(self._library, options)
+        self._reservation = options.memory_reservation_byte_length
         self._ticker = Ticker(self._library, self._pointer)
         self._stack_check = StackCheck(options.max_wasm_stack_byte_length)
         self._info = EngineInfo(
@@ -63,7 +64,7 @@ class WasmtimeEngine:
 
     def create_memory(self, memory_type: MemoryType) -> Memory:
         """Creates a memory whose base address never changes."""
-        return create_memory(self._library, self._native(), memory_type)
+        return create_memory(self._library, self._native(), memory_type, self._reservation)
 
     def instantiate(self, program: Program, memory: Memory) -> Instance:
         """Binds a program to a memory."""
@@ -110,7 +111,7 @@ class WasmtimeEngine:
         features = probe_features(self._validates) | _OWN_ABILITIES
         if Feature.ATOMICS not in features:
             return features - {Feature.THREADS}
-        create_memory(self._library, self._pointer, shared).close()
+        self.create_memory(shared).close()
         return features | {Feature.SHARED_MEMORY}
 
 

@@ -17,6 +17,10 @@ PAGE_SIZE_LOG2 = 16
 _MAX_PAGE_COUNT_INDEX32 = 65536
 
 
+class _CreationError(Exception):
+    """wasmtime could not create a memory; carries its words."""
+
+
 class NativeMemory(Protocol):
     """What both kinds of native memory can do. The base address never changes."""
 
@@ -48,7 +52,7 @@ class UnsharedMemory:
         self._memory = ffi.new("wasmtime_memory_t *")
         error = self._lib.wasmtime_memory_new(self._store.context, type_pointer, self._memory)
         if error:
-            raise MemoryError(take_error_message(self._lib, error))
+            raise _CreationError(take_error_message(self._lib, error))
         self.base = self._lib.wasmtime_memory_data(self._store.context, self._memory)
         self._page_count = self._read_page_count()
 
@@ -99,7 +103,7 @@ class SharedMemory:
         result = ffi.new("wasmtime_sharedmemory_t **")
         error = lib.wasmtime_sharedmemory_new(engine_pointer, type_pointer, result)
         if error:
-            raise MemoryError(take_error_message(lib, error))
+            raise _CreationError(take_error_message(lib, error))
         self._pointer = ffi.gc(result[0], lib.wasmtime_sharedmemory_delete)
         self.base = lib.wasmtime_sharedmemory_data(self._pointer)
 
@@ -129,8 +133,11 @@ class SharedMemory:
 class WasmtimeMemory:
     """Implements ``iree_wasm_hal.engine.Memory``."""
 
-    def __init__(self, memory_type: MemoryType, native: NativeMemory) -> None:
+    def __init__(
+        self, memory_type: MemoryType, native: NativeMemory, reservation_byte_length: int
+    ) -> None:
         self._type = memory_type
+        self._reservation_byte_length = reservation_byte_length
         self._native: NativeMemory | None = native
 
     @property
@@ -150,17 +157,16 @@ class WasmtimeMemory:
             msg = f"linear memory cannot grow by {delta_page_count} pages; expected 0 or more"
             raise EngineError(msg)
         page_count = native.page_count()
-        asked = page_count + delta_page_count
-        reason: str | None = "the declared maximum"
-        if asked <= self._type.max_page_count:
-            reason = native.grow(delta_page_count)
+        asked, allowed = page_count + delta_page_count, self._type.max_page_count
+        what = f"linear memory of {page_count} pages cannot grow by {delta_page_count}"
+        if asked > allowed:
+            raise _limit_error(what, asked, allowed, "that is its declared maximum")
+        reason = native.grow(delta_page_count)
         if reason is not None:
-            raise _limit_error(
-                f"linear memory of {page_count} pages cannot grow by {delta_page_count}",
-                asked,
-                self._type.max_page_count,
-                reason,
-            )
+            if asked * PAGE_SIZE > self._reservation_byte_length:
+                allowed = self._reservation_byte_length // PAGE_SIZE
+                reason += "; open the engine with a larger memory_reservation_byte_length"
+            raise _limit_error(what, asked, allowed, reason)
 
     def view(self) -> memoryview:
         """A writable view of the current size that keeps the native memory alive."""
@@ -185,8 +191,20 @@ class WasmtimeMemory:
         return native
 
 
-def create_memory(library: Library, engine_pointer: Any, memory_type: MemoryType) -> WasmtimeMemory:
+def create_memory(
+    library: Library,
+    engine_pointer: Any,
+    memory_type: MemoryType,
+    reservation_byte_length: int,
+) -> WasmtimeMemory:
     """Creates a memory.
+
+    Args:
+        library: The C library.
+        engine_pointer: The ``wasm_engine_t*``.
+        memory_type: What to create.
+        reservation_byte_length: The engine's reservation per memory, for the error of a growth
+            beyond it.
 
     Raises:
         EngineError: The limits make no valid type.
@@ -200,10 +218,10 @@ def create_memory(library: Library, engine_pointer: Any, memory_type: MemoryType
     kind = SharedMemory if memory_type.shared else UnsharedMemory
     try:
         native: NativeMemory = kind(library, engine_pointer, type_pointer)
-    except MemoryError as error:
-        count = memory_type.min_page_count
-        raise _limit_error(f"cannot create {memory_type}", count, count, str(error)) from error
-    return WasmtimeMemory(memory_type, native)
+    except _CreationError as error:
+        asked = memory_type.min_page_count
+        raise _limit_error(f"cannot create {memory_type}", asked, 0, str(error)) from error
+    return WasmtimeMemory(memory_type, native, reservation_byte_length)
 
 
 def _new_type_pointer(lib: Any, memory_type: MemoryType) -> Any:

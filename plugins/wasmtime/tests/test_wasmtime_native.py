@@ -1,0 +1,329 @@
+"""What is particular to this plugin: options, native library, stacks, interruption, lifetime."""
+
+from __future__ import annotations
+
+import gc
+import os
+import subprocess
+import sys
+import threading
+from functools import partial
+from importlib import metadata
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+from iree_wasm_hal_wasmtime import library
+from wasmtime import wat2wasm
+
+from iree_wasm_hal.engine import Feature, Instance, MemoryType, TrapKind, open_engine
+from iree_wasm_hal.engine.conformance.background import run_in_thread, wait_for_byte
+from iree_wasm_hal.engine.conformance.suite import load_module
+from iree_wasm_hal.errors import (
+    ArgumentError,
+    EngineError,
+    EngineUnavailableError,
+    InterruptedCallError,
+    LimitError,
+    TrapError,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from iree_wasm_hal.engine import Engine
+
+_GIB_IN_PAGES = 16384
+
+
+@pytest.fixture
+def engine() -> Iterator[Engine]:
+    engine = open_engine("wasmtime")
+    yield engine
+    engine.close()
+
+
+@pytest.fixture
+def fresh_library() -> Iterator[None]:
+    """Lets the next engine look for the library again."""
+    library.load_library.cache_clear()
+    yield
+    library.load_library.cache_clear()
+
+
+def _instance(engine: Engine, module: str) -> Instance:
+    return engine.instantiate(engine.compile(load_module(module)), engine.create_memory(SMALL))
+
+
+SMALL = MemoryType(1, 4)
+
+
+def test_every_feature_is_there(engine: Engine) -> None:
+    assert engine.info.features == frozenset(Feature)
+
+
+def test_library_is_the_wheels_own(engine: Engine) -> None:
+    assert engine.info.version == metadata.version("wasmtime")
+    assert Path(engine.info.library_path).parts[-3] == "wasmtime"
+
+
+def test_wheels_python_package_is_not_imported() -> None:
+    code = (
+        "import sys; from iree_wasm_hal.engine import open_engine; open_engine('wasmtime'); "
+        "print('wasmtime' in sys.modules)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "False"
+
+
+@pytest.mark.usefixtures("fresh_library")
+@pytest.mark.parametrize("version", ["49.0.0", "51.0.0"])
+def test_other_major_versions_are_refused(monkeypatch: pytest.MonkeyPatch, version: str) -> None:
+    monkeypatch.setattr("importlib.metadata.version", lambda _name: version)
+    with pytest.raises(EngineUnavailableError, match=rf"has version {version}.*of version 50.*pip"):
+        open_engine("wasmtime")
+
+
+@pytest.mark.usefixtures("fresh_library")
+def test_missing_wheel_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    def version(name: str) -> str:
+        raise metadata.PackageNotFoundError(name)
+
+    monkeypatch.setattr("importlib.metadata.version", version)
+    with pytest.raises(EngineUnavailableError, match=r"'wasmtime' is not installed.*pip install"):
+        open_engine("wasmtime")
+
+
+@pytest.mark.usefixtures("fresh_library")
+@pytest.mark.parametrize(
+    ("attribute", "value", "message"),
+    [
+        ("platform", "sunos5", "no library for sunos5 on"),
+        ("byteorder", "big", "no library for"),
+    ],
+)
+def test_other_platforms_are_refused(
+    monkeypatch: pytest.MonkeyPatch, attribute: str, value: str, message: str
+) -> None:
+    monkeypatch.setattr(f"sys.{attribute}", value)
+    with pytest.raises(EngineUnavailableError, match=message):
+        library.load_library()
+
+
+@pytest.mark.usefixtures("fresh_library")
+def test_absent_library_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("importlib.util.find_spec", lambda _name: None)
+    with pytest.raises(EngineUnavailableError, match=r"the package has no .*libwasmtime"):
+        open_engine("wasmtime")
+
+
+@pytest.mark.usefixtures("fresh_library")
+def test_unreadable_library_is_named(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    junk = tmp_path / "_libwasmtime.so"
+    junk.write_bytes(b"not a library")
+    monkeypatch.setattr(library, "_find_library", lambda: junk)
+    with pytest.raises(EngineUnavailableError, match=r"_libwasmtime.so cannot be opened: .*pip"):
+        open_engine("wasmtime")
+
+
+@pytest.mark.usefixtures("fresh_library")
+def test_library_without_the_functions_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    import _cffi_backend
+
+    monkeypatch.setattr(library, "_find_library", lambda: Path(_cffi_backend.__file__))
+    with pytest.raises(EngineUnavailableError, match=r"lacks .*wasm_config_new.*pip"):
+        open_engine("wasmtime")
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("max_wasm_stack_byte_length", 1024),
+        ("max_wasm_stack_byte_length", 2**22),
+        ("max_wasm_stack_byte_length", "1 MiB"),
+        ("memory_reservation_byte_length", True),
+        ("memory_reservation_byte_length", 2**60),
+    ],
+)
+def test_bad_option_values_are_refused(name: str, value: object) -> None:
+    with pytest.raises(EngineError, match=rf"option '{name}' is {value!r}; expected bytes"):
+        open_engine("wasmtime", **{name: value})
+
+
+def test_wasm_stack_option_takes_effect() -> None:
+    def depth(byte_length: int) -> int:
+        engine = open_engine("wasmtime", max_wasm_stack_byte_length=byte_length)
+        wasm = wat2wasm(
+            """(module (import "env" "memory" (memory 1 16)) (global $depth (mut i32) (i32.const 0))
+            (func $down (export "down")
+              (global.set $depth (i32.add (global.get $depth) (i32.const 1))) (call $down))
+            (func (export "depth") (result i32) (global.get $depth)))"""
+        )
+        instance = engine.instantiate(engine.compile(bytes(wasm)), engine.create_memory(SMALL))
+        with pytest.raises(TrapError):
+            instance.function("down")()
+        return instance.function("depth")() or 0
+
+    assert 6 < depth(1024**2) / depth(128 * 1024) < 10
+
+
+@pytest.mark.parametrize("byte_length", [256 * 1024, 512 * 1024, 1024**2 - 4096])
+def test_small_stacks_are_refused(engine: Engine, byte_length: int) -> None:
+    recurse = _instance(engine, "traps").function("recurse")
+    with pytest.raises(EngineError, match=rf"stack of {byte_length} .*1048576 or more.*stack_size"):
+        run_in_thread(partial(recurse, 0), stack_byte_length=byte_length).result()
+
+
+def test_smallest_accepted_stack_traps(engine: Engine) -> None:
+    recurse = _instance(engine, "traps").function("recurse")
+    for _ in range(20):
+        with pytest.raises(TrapError) as caught:
+            run_in_thread(partial(recurse, 0), stack_byte_length=1024**2).result()
+        assert caught.value.kind == TrapKind.STACK_EXHAUSTED
+
+
+def test_reservation_bounds_64_bit_memories() -> None:
+    engine = open_engine("wasmtime")
+    memory = engine.create_memory(MemoryType(1, 6 * _GIB_IN_PAGES, index64=True))
+    with pytest.raises(LimitError, match="memory_reservation_byte_length"):
+        memory.grow(5 * _GIB_IN_PAGES)
+    large = open_engine("wasmtime", memory_reservation_byte_length=8 * 1024**3)
+    memory = large.create_memory(MemoryType(1, 6 * _GIB_IN_PAGES, index64=True))
+    memory.grow(5 * _GIB_IN_PAGES)
+    memory.view()[5 * 1024**3] = 1
+
+
+@pytest.mark.parametrize(
+    "text",
+    ['(func (export "f") (param f32))', '(func (export "f") (result i32 i32) unreachable)'],
+    ids=["float", "two_results"],
+)
+def test_only_integer_functions(engine: Engine, text: str) -> None:
+    wasm = wat2wasm(f'(module (import "env" "memory" (memory 1 16)) {text})')
+    instance = engine.instantiate(engine.compile(bytes(wasm)), engine.create_memory(SMALL))
+    with pytest.raises(EngineError, match=r"'f' .*expected only i32 and i64"):
+        instance.function("f")
+
+
+def test_exported_memory_is_no_function(engine: Engine) -> None:
+    wasm = wat2wasm(
+        '(module (import "env" "memory" (memory 1 16)) (export "m" (memory 0))'
+        ' (global (export "g") i32 (i32.const 1)) (table (export "t") 1 funcref))'
+    )
+    instance = engine.instantiate(engine.compile(bytes(wasm)), engine.create_memory(SMALL))
+    for name in "mgt":
+        with pytest.raises(EngineError, match=f"exports no function '{name}'"):
+            instance.function(name)
+
+
+def test_arguments_must_be_integers(engine: Engine) -> None:
+    add = _instance(engine, "integers").function("i32_add")
+    for wrong in (1.5, "1", None):
+        with pytest.raises(ArgumentError, match=r"'i32_add'"):
+            add(1, wrong)
+    assert add(1, 2) == 3
+
+
+def test_interrupts_hammered_from_another_thread(engine: Engine) -> None:
+    """Each call either is right or was interrupted, and calls of others are all right."""
+    target, bystander = _instance(engine, "loops"), _instance(engine, "loops")
+    spin, other = target.function("spin"), bystander.function("spin")
+    expected = spin(0, 300)
+    stop = threading.Event()
+
+    def interrupt() -> None:
+        while not stop.is_set():
+            target.interrupt()
+
+    def compute() -> int:
+        return sum(other(0, 300) == expected for _ in range(3000))
+
+    interrupting, computing = run_in_thread(interrupt), run_in_thread(compute)
+    interrupted = 0
+    for _ in range(3000):
+        try:
+            assert spin(0, 300) == expected
+        except InterruptedCallError:
+            interrupted += 1
+    stop.set()
+    interrupting.result()
+    assert computing.result() == 3000
+    assert interrupted < 3000
+    assert spin(0, 300) == expected
+
+
+def test_ticker_thread_ends(engine: Engine) -> None:
+    memory = engine.create_memory(SMALL)
+    instance = engine.instantiate(engine.compile(load_module("loops")), memory)
+    running = run_in_thread(partial(instance.function("spin_forever"), 0))
+    wait_for_byte(memory.view(), 0, running)
+    instance.interrupt()
+    with pytest.raises(InterruptedCallError):
+        running.result()
+    for thread in threading.enumerate():
+        if thread.name == "iree-wasm-hal-wasmtime-ticker":
+            thread.join(10)
+            assert not thread.is_alive()
+
+
+def test_interrupt_during_close(engine: Engine) -> None:
+    """A call that runs keeps what it needs, whoever closes the instance."""
+    memory = engine.create_memory(SMALL)
+    instance = engine.instantiate(engine.compile(load_module("loops")), memory)
+    running = run_in_thread(partial(instance.function("spin_forever"), 0))
+    view = memory.view()
+    wait_for_byte(view, 0, running)
+    memory.close()
+    engine.close()
+    instance.interrupt()
+    instance.close()
+    with pytest.raises(InterruptedCallError):
+        running.result()
+    assert view[0] == 1
+
+
+def _mapping_count() -> int:
+    return len(Path("/proc/self/maps").read_text().splitlines())
+
+
+@pytest.mark.skipif(not Path("/proc/self/maps").exists(), reason="counts mappings in /proc")
+def test_nothing_leaks_without_the_cycle_collector(engine: Engine) -> None:
+    def use() -> None:
+        instance = _instance(engine, "traps")
+        with pytest.raises(TrapError):
+            instance.function("unreachable")()
+        memory = engine.create_memory(MemoryType(1, 16, shared=True))
+        shared = engine.instantiate(engine.compile(load_module("shared")), memory)
+        shared.function("page_count")()
+        memory.view()[0] = 1
+
+    gc.collect()
+    gc.disable()
+    try:
+        use()
+        before = _mapping_count()
+        for _ in range(100):
+            use()
+        # Each leaked memory would be a mapping or more.
+        assert _mapping_count() - before < 20
+    finally:
+        gc.enable()
+
+
+def test_faulthandler_before_the_engine_is_harmless() -> None:
+    code = (
+        "import faulthandler; faulthandler.enable()\n"
+        "from iree_wasm_hal.engine import MemoryType, open_engine\n"
+        "from iree_wasm_hal.engine.conformance.suite import load_module\n"
+        "from iree_wasm_hal.errors import TrapError\n"
+        "engine = open_engine('wasmtime')\n"
+        "program = engine.compile(load_module('traps'))\n"
+        "instance = engine.instantiate(program, engine.create_memory(MemoryType(1, 1)))\n"
+        "try:\n    instance.function('load32')(65536)\n"
+        "except TrapError as error:\n    print(error.kind)\n"
+    )
+    environment = {**os.environ, "PYTHONFAULTHANDLER": ""}
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True, env=environment
+    )
+    assert done.stdout.strip() == TrapKind.OUT_OF_BOUNDS_MEMORY
