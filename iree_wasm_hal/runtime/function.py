@@ -10,6 +10,7 @@ from iree_wasm_hal.hal.fence import Fence
 from iree_wasm_hal.runtime.arguments import argument_converter
 from iree_wasm_hal.runtime.declaration import Declaration, parse_declaration
 from iree_wasm_hal.runtime.results import copied, result_converter
+from iree_wasm_hal.vm.modules.hal.buffer_views import TensorMismatchError
 
 if TYPE_CHECKING:
     import threading
@@ -33,6 +34,9 @@ class Caller:
         lock: Held during a call; a VM context runs one call at a time.
         prepare: Called before each call; None if there is nothing to do.
     """
+
+    lock: threading.RLock
+    prepare: Callable[[], object] | None
 
     def __init__(
         self, context: Context, lock: threading.RLock, deadline_s: float | None = None
@@ -70,7 +74,7 @@ class Function:
         convention = vm_function.calling_convention
         self._call: Callable[..., object] = vm_function
         self._lock = caller.lock
-        self._prepare = caller.prepare
+        self._prepare: Callable[[], object] | None = caller.prepare
         text = vm_function.attrs.get(_DECLARATION)
         self._declaration = _fitting(text, convention, is_async=is_async)
         self.signature = text or f"{name}{_describe(convention)}"
@@ -119,15 +123,18 @@ class Function:
             ClosedError: The module is closed.
         """
         with self._lock:
-            values = self._convert(arguments)
             if self._prepare is not None:
                 self._prepare()
-            if self.is_async:
-                signal = Fence()
-                results = self._call(*values, None, signal)
-                signal.wait()
-            else:
-                results = self._call(*values)
+            values = self._convert(arguments)
+            try:
+                if self.is_async:
+                    signal = Fence()
+                    results = self._call(*values, None, signal)
+                    signal.wait()
+                else:
+                    results = self._call(*values)
+            except TensorMismatchError as error:
+                self._raise_mismatch(error, values)
         return self._deliver(results, copy=copy)
 
     def invoke_async(self, *arguments: object, wait: Fence | None = None) -> Invocation:
@@ -148,15 +155,18 @@ class Function:
             )
         signal = Fence()
         with self._lock:
-            values = self._convert(arguments)
             if self._prepare is not None:
                 self._prepare()
-            results = self._call(*values, wait, signal)
+            values = self._convert(arguments)
+            try:
+                results = self._call(*values, wait, signal)
+            except TensorMismatchError as error:
+                self._raise_mismatch(error, values)
         return Invocation(self, results, signal)
 
     def close(self) -> None:
         """Makes further calls raise ClosedError."""
-        self._call = self._raise_closed
+        self._prepare = self._raise_closed
 
     def _convert(self, arguments: tuple[object, ...]) -> list[object]:
         converters = self._converters
@@ -195,7 +205,16 @@ class Function:
         ]
         return tuple(copied(value) for value in values) if copy else tuple(values)
 
-    def _raise_closed(self, *_: object) -> NoReturn:
+    def _raise_mismatch(self, error: TensorMismatchError, values: list[object]) -> NoReturn:
+        """Says which argument the program's own check refused; it knows no names."""
+        for number, value in enumerate(values):
+            if value is error.view:
+                raise TensorMismatchError(
+                    f"{self.name}, argument {self._argument_name(number)}: {error}", error.view
+                ) from error
+        raise error
+
+    def _raise_closed(self) -> NoReturn:
         raise ClosedError(f"call of {self.name} after its module was closed")
 
 

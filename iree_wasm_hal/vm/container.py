@@ -2,9 +2,10 @@
 
 Either a ZIP archive whose first entry is the FlatBuffer (with the constants as further entries
 after it), or the size-prefixed FlatBuffer alone. Only the first local file header is read, by our
-own code: the ZIP directory stands at the end and is not needed.
+own code: of the ZIP directory at the end only the end record is looked for, without which the file
+is cut off.
 
-Spec: APPNOTE.TXT 4.3.7 (local file header), 4.5.3 (ZIP64 extra field);
+Spec: APPNOTE.TXT 4.3.7 (local file header), 4.3.16 (end record), 4.5.3 (ZIP64 extra field);
 iree/vm/bytecode/archive.c (64-byte alignment of constants).
 """
 
@@ -22,6 +23,9 @@ if TYPE_CHECKING:
 __all__ = ["Container", "parse_container"]
 
 _SIGNATURE = b"PK\x03\x04"
+_END_SIGNATURE = b"PK\x05\x06"
+_END_RECORD_BYTES = 22
+_MAX_COMMENT_BYTES = 0xFFFF
 _LOCAL_HEADER = struct.Struct("<4sHHHHHIIIHH")
 assert _LOCAL_HEADER.size == 30
 _FLAG_ENCRYPTED = 0x1
@@ -90,6 +94,7 @@ def parse_container(data: memoryview) -> Container:
     start, end = 0, len(data)
     if bytes(data[:4]) == _SIGNATURE:
         start, end = _zip_entry(data)
+        _check_end_record(data)
     if end - start < _SIZE_PREFIX.size + _MIN_FLATBUFFER_BYTES:
         raise ArchiveError(
             f"{_describe(data)}; expected a vmfb" if start == 0 else _cut_off(end - start, 16)
@@ -140,6 +145,16 @@ def _zip_entry(data: memoryview) -> tuple[int, int]:
             f"first ZIP entry ends at byte {end}, the file at {len(data)}: cut off or damaged"
         )
     return start, end
+
+
+def _check_end_record(data: memoryview) -> None:
+    """The end record is the last thing in a ZIP archive, but for a comment."""
+    tail = bytes(data[-(_END_RECORD_BYTES + _MAX_COMMENT_BYTES) :])
+    found = tail.rfind(_END_SIGNATURE)
+    if found < 0 or len(tail) - found < _END_RECORD_BYTES:
+        raise ArchiveError(
+            f"ZIP archive of {len(data)} bytes without an end record: cut off or damaged"
+        )
 
 
 def _zip64_sizes(extra: memoryview, packed: int, unpacked: int) -> tuple[int, int]:

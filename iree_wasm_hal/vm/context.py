@@ -305,9 +305,12 @@ def _check_dependencies(
         if provider is None:
             if dependency.is_optional:
                 continue
+            prefix = f"{dependency.name}."
+            names = [item.full_name for item in module.imports if item.full_name.startswith(prefix)]
             raise ImportResolutionError(
                 f"{module.archive.file_name}: module {module.name!r} needs a module"
-                f" {dependency.name!r}; there are: {', '.join(linked) or 'none'}"
+                f" {dependency.name!r} (for {', '.join(names) or 'nothing'}); there are:"
+                f" {', '.join(linked) or 'none'}"
             )
         version = (
             provider.module.version if isinstance(provider, ModuleInstance) else provider.version

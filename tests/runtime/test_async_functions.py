@@ -113,9 +113,13 @@ def test_importer_pairs_without_declarations(load_wasm: LoadWasm) -> None:
 def test_without_a_declaration_the_program_checks_its_arguments(load_wasm: LoadWasm) -> None:
     module = load_wasm(TORCH, "--iree-input-type=onnx")
     a = np.zeros((2, 4), np.float32)
-    with pytest.raises(iwh.ArgumentError, match="input1: expected 2x4xf32, got 2x5xf32"):
+    with pytest.raises(
+        iwh.ArgumentError, match="main, argument 1: tensor: expected 2x4xf32, got 2x5xf32"
+    ):
         module.main(a, np.zeros((2, 5), np.float32))
-    with pytest.raises(iwh.ArgumentError, match="expected 2x4xf32, got 2x4xf64"):
+    with pytest.raises(
+        iwh.ArgumentError, match="main, argument 0: tensor: expected 2x4xf32, got 2x4xf64"
+    ):
         module.main(a.astype(np.float64), a)
     with pytest.raises(iwh.ArgumentError, match="main takes 2 arguments, got 1"):
         module.main(a)

@@ -103,15 +103,20 @@ def test_native_archives_say_which_target_to_compile_for(engine: Engine) -> None
 
 def test_unknown_imports_are_named(load_wasm: LoadWasm) -> None:
     source = """
-      func.func private @custom.hash(tensor<4xi32>) -> i32
       util.func private @other.twice(%a: i32) -> i32
       util.func public @main(%a: i32) -> i32 {
         %0 = util.call @other.twice(%a) : (i32) -> i32
         util.return %0 : i32
       }
     """
-    with pytest.raises(iwh.ImportResolutionError, match=r"other\.twice.*0i_i"):
-        load_wasm(source.replace("func.func private @custom.hash(tensor<4xi32>) -> i32", ""))
+    with pytest.raises(
+        iwh.ImportResolutionError, match=r"needs a module 'other' \(for other\.twice\)"
+    ):
+        load_wasm(source)
+    other = iwh.PyModule("other")
+    other.function("twice", "0f_f")(lambda value: value * 2)
+    with pytest.raises(iwh.ImportResolutionError, match=r"other\.twice.*0i_i.*served with '0f_f'"):
+        load_wasm(source, modules=[other])
 
 
 def test_inline_programs_are_refused_with_the_flag_to_drop(
@@ -134,9 +139,10 @@ def test_out_of_linear_memory(engine: Engine) -> None:
         with pytest.raises(iwh.LimitError) as caught:
             module.matmul(np.zeros((1 << 20, 8), np.float32))
         assert caught.value.name == "linear memory"
-        assert caught.value.allowed == limit
-        assert caught.value.asked >= 32 << 20
-        assert str(limit) in str(caught.value)
+        assert caught.value.asked == 32 << 20
+        assert limit - (64 << 10) <= caught.value.allowed <= limit
+        assert "33554432 bytes asked for" in str(caught.value)
+        assert "in use" in str(caught.value)
         use(module)
 
 
@@ -148,7 +154,7 @@ def test_two_modules_on_one_device_where_one_fails(engine: Engine, load_wasm: Lo
         func.func @fail(%a: i32) -> i32 {
           %zero = arith.constant 0 : i32
           %ok = arith.cmpi sgt, %a, %zero : i32
-          util.assert %ok, "a must be positive"
+          cf.assert %ok, "a must be positive"
           return %a : i32
         }
         """,
@@ -208,7 +214,7 @@ def test_nothing_is_copied_between_dispatches(load_wasm: LoadWasm) -> None:
     assert after.executable_switches == before.executable_switches
     assert after.bytes_to_device - before.bytes_to_device == 2 * a.nbytes
     assert after.bytes_from_device == before.bytes_from_device
-    assert after.host_copies_between_dispatches == 0
+    assert after.host_transfers == before.host_transfers
 
 
 def test_custom_modules_in_python(load_wasm: LoadWasm) -> None:
@@ -257,7 +263,7 @@ def test_importing_the_package_loads_no_plugin_and_no_native_library() -> None:
     code = (
         "import sys, iree_wasm_hal; "
         "heavy = {'numpy', 'pluggy', 'cffi', 'wasmtime', 'iree_wasm_hal_wasmtime', 'onnx'}; "
-        "sys.exit(', '.join(sorted(heavy & sys.modules.keys())))"
+        "sys.exit(', '.join(sorted(heavy & sys.modules.keys())) or None)"
     )
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, check=False)
     assert result.returncode == 0, result.stderr

@@ -18,10 +18,14 @@ class TensorMismatchError(InvocationError, ArgumentError):
     """A program's own check of a tensor failed; mostly that of an argument.
 
     Both what a caller did wrong (ArgumentError) and a failure of the program (INVALID_ARGUMENT).
+
+    Attributes:
+        view: What was checked.
     """
 
-    def __init__(self, message: str) -> None:
+    def __init__(self, message: str, view: BufferView) -> None:
         super().__init__(message, status="INVALID_ARGUMENT")
+        self.view = view
 
 
 @TABLE.serve("buffer_view.create", "0rIIiiCID_r")
@@ -44,7 +48,7 @@ def buffer_view_create(
 @TABLE.serve("buffer_view.assert", "0rriiCID_v")
 def buffer_view_assert(
     view: object,
-    message: object,
+    name_buffer: object,
     element_type: int,
     encoding_type: int,
     shape: tuple[int, ...],
@@ -58,14 +62,15 @@ def buffer_view_assert(
         and view.encoding_type == encoding_type
     ):
         return
-    name = expect(message, VmBuffer, "buffer_view.assert: message").text()
+    name = expect(name_buffer, VmBuffer, "buffer_view.assert: message").text()
     if view.encoding_type not in (ENCODING_OPAQUE, encoding_type):
         raise TensorMismatchError(
-            f"{name}: expected encoding {encoding_type:#x}, got {view.encoding_type:#x}"
+            f"{name}: expected encoding {encoding_type:#x}, got {view.encoding_type:#x}", view
         )
     if view.shape != shape or not element_types_compatible(view.element_type, element_type):
         expected = "x".join([*map(str, shape), element_name(element_type)])
-        raise TensorMismatchError(f"{name}: expected {expected}, got {view.describe()}")
+        message = f"{name}: expected {expected}, got {view.describe()}"
+        raise TensorMismatchError(message, view)
 
 
 @TABLE.serve("buffer_view.buffer", "0r_r")
