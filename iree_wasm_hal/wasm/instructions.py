@@ -115,26 +115,37 @@ def scan_body(module: bytes, start: int, end: int, *, index64: bool) -> set[byte
     Raises:
         MalformedWasmError: An unknown opcode, a cut instruction, or no ``end`` at the end.
     """
-    if end <= start or module[end - 1] != 0x0B:
+    pattern = _pattern(index64)
+    instructions = pattern.findall(module, start, end)
+    distinct = set(instructions)
+    last = instructions[-1] if instructions else b""
+    if not _LEFTOVERS.isdisjoint(distinct):
+        distinct, last = _scan_slowly(pattern, module, start, end)
+    if last != b"\x0b":
         problem = "function body does not end with an end instruction"
         raise Reader(module, "function body", end).error(problem)
-    pattern = _pattern(index64)
-    distinct = set(pattern.findall(module, start, end))
-    if _LEFTOVERS.isdisjoint(distinct):
-        return distinct
-    distinct = set()
+    return distinct
+
+
+def _scan_slowly(
+    pattern: re.Pattern[bytes], module: bytes, start: int, end: int
+) -> tuple[set[bytes], bytes]:
+    """The distinct instructions and the last one, with the rare ones decoded by hand."""
+    distinct: set[bytes] = set()
+    instruction = b""
     while start < end:
         for match in pattern.finditer(module, start, end):
-            instruction = match.group()
-            if instruction in _LEFTOVERS:
+            if match.group() in _LEFTOVERS:
                 break
+            instruction = match.group()
             distinct.add(instruction)
             start = match.end()
         if start < end:
             following = _skip_rare(Reader(module, "function body", start, end))
-            distinct.add(module[start:following])
+            instruction = module[start:following]
+            distinct.add(instruction)
             start = following
-    return distinct
+    return distinct, instruction
 
 
 def _skip_rare(reader: Reader) -> int:

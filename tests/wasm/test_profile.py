@@ -88,7 +88,10 @@ VIOLATIONS = {
         body("local.get 0 local.get 0 local.get 0 table.copy 0 0 i32.const 0"),
         r"uses table\.copy",
     ),
-    "notify": (body("local.get 0 local.get 0 memory.atomic.notify"), r"uses memory\.atomic\.notify"),
+    "notify": (
+        body("local.get 0 local.get 0 memory.atomic.notify"),
+        r"uses memory\.atomic\.notify",
+    ),
     "wait32": (
         body("local.get 0 local.get 0 i64.const -1 memory.atomic.wait32"),
         r"uses memory\.atomic\.wait32",
@@ -131,7 +134,10 @@ VIOLATIONS = {
         f"{GOOD} (global i32 (global.get $memory_base))",
         "own global 0 starts as the value of an import",
     ),
-    "no query": (IMPORTS, "does not export 'iree_hal_executable_library_query'; it exports nothing"),
+    "no query": (
+        IMPORTS,
+        "does not export 'iree_hal_executable_library_query'; it exports nothing",
+    ),
     "query of another type": (
         IMPORTS + '(func (export "iree_hal_executable_library_query") (result i32) i32.const 0)',
         "exports 'iree_hal_executable_library_query' with another type",
