@@ -20,15 +20,15 @@ import time
 from pathlib import Path
 
 SOURCE = """
-func.func @main() -> f32 {{
+util.global private @w = #util.byte_pattern<7> : tensor<{count}xf32>
+func.func @first() -> f32 {{
   %c0 = arith.constant 0 : index
-  %w = flow.tensor.constant #util.byte_pattern<7> : tensor<{count}xf32>
-  %v = util.optimization_barrier %w : tensor<{count}xf32>
-  %0 = tensor.extract %v[%c0] : tensor<{count}xf32>
+  %w = util.global.load @w : tensor<{count}xf32>
+  %0 = tensor.extract %w[%c0] : tensor<{count}xf32>
   return %0 : f32
 }}
 func.func @scale(%a: tensor<{count}xf32>) -> tensor<{count}xf32> {{
-  %w = flow.tensor.constant #util.byte_pattern<7> : tensor<{count}xf32>
+  %w = util.global.load @w : tensor<{count}xf32>
   %0 = arith.mulf %a, %w : tensor<{count}xf32>
   return %0 : tensor<{count}xf32>
 }}

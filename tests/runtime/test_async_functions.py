@@ -114,11 +114,11 @@ def test_without_a_declaration_the_program_checks_its_arguments(load_wasm: LoadW
     module = load_wasm(TORCH, "--iree-input-type=onnx")
     a = np.zeros((2, 4), np.float32)
     with pytest.raises(
-        iwh.ArgumentError, match="main, argument 1: tensor: expected 2x4xf32, got 2x5xf32"
+        iwh.ArgumentError, match="argument 1: tensor: expected 2x4xf32, got 2x5xf32"
     ):
         module.main(a, np.zeros((2, 5), np.float32))
     with pytest.raises(
-        iwh.ArgumentError, match="main, argument 0: tensor: expected 2x4xf32, got 2x4xf64"
+        iwh.ArgumentError, match="argument 0: tensor: expected 2x4xf32, got 2x4xf64"
     ):
         module.main(a.astype(np.float64), a)
     with pytest.raises(iwh.ArgumentError, match="main takes 2 arguments, got 1"):
