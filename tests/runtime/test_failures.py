@@ -1,0 +1,170 @@
+"""What goes wrong while a program runs: its own error, and nobody else's."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+
+import iree_wasm_hal as iwh
+
+LoadWasm = Callable[..., iwh.Module]
+
+SOURCE = """
+  func.func @divide(%a: tensor<64xi32>, %b: tensor<64xi32>) -> tensor<64xi32> {
+    %0 = arith.divsi %a, %b : tensor<64xi32>
+    return %0 : tensor<64xi32>
+  }
+  func.func @add(%a: tensor<4xf32>, %b: tensor<4xf32>) -> tensor<4xf32> {
+    %0 = arith.addf %a, %b : tensor<4xf32>
+    return %0 : tensor<4xf32>
+  }
+  func.func @positive(%a: i32) -> i32 {
+    %zero = arith.constant 0 : i32
+    %ok = arith.cmpi sgt, %a, %zero : i32
+    cf.assert %ok, "a must be positive"
+    return %a : i32
+  }
+  func.func @spin_on_host(%n: i64) -> i64 {
+    %zero = arith.constant 0 : i64
+    %one = arith.constant 1 : i64
+    %0 = scf.while (%i = %zero) : (i64) -> i64 {
+      %more = arith.cmpi ne, %i, %n : i64
+      scf.condition(%more) %i : i64
+    } do {
+    ^bb0(%i: i64):
+      %next = arith.addi %i, %one : i64
+      scf.yield %next : i64
+    }
+    return %0 : i64
+  }
+"""
+SPIN_IN_KERNEL = """
+  func.func @spin(%a: tensor<4xi32>) -> tensor<4xi32> {
+    %empty = tensor.empty() : tensor<4xi32>
+    %0 = linalg.generic {
+        indexing_maps = [affine_map<(i) -> (i)>, affine_map<(i) -> (i)>],
+        iterator_types = ["parallel"]} ins(%a : tensor<4xi32>) outs(%empty : tensor<4xi32>) {
+    ^bb0(%in: i32, %out: i32):
+      %end = arith.constant -1 : i32
+      %three = arith.constant 3 : i32
+      %1 = scf.while (%x = %in) : (i32) -> i32 {
+        %more = arith.cmpi ne, %x, %end : i32
+        scf.condition(%more) %x : i32
+      } do {
+      ^bb1(%x: i32):
+        %2 = arith.muli %x, %three : i32
+        %3 = arith.xori %2, %three : i32
+        %4 = arith.andi %3, %three : i32
+        scf.yield %4 : i32
+      }
+      linalg.yield %1 : i32
+    } -> tensor<4xi32>
+    return %0 : tensor<4xi32>
+  }
+"""
+F4 = np.arange(4, dtype=np.float32)
+
+
+def test_a_kernel_that_traps_is_named_and_the_module_goes_on(load_wasm: LoadWasm) -> None:
+    module, other = load_wasm(SOURCE), load_wasm(SOURCE)
+    a = np.full(64, 7, np.int32)
+    zero_at_end = np.ones(64, np.int32)
+    zero_at_end[63] = 0
+    for _ in range(3):
+        with pytest.raises(iwh.TrapError, match="divide_dispatch_0") as caught:
+            module.divide(a, zero_at_end)
+        assert caught.value.kind == "integer divide by zero"
+        np.testing.assert_array_equal(module.divide(a, a), np.ones(64))
+        np.testing.assert_array_equal(module.add(F4, F4), F4 * 2)
+    np.testing.assert_array_equal(other.divide(a, a), np.ones(64))
+
+
+def test_a_program_that_fails_says_why_and_goes_on(load_wasm: LoadWasm) -> None:
+    module = load_wasm(SOURCE)
+    with pytest.raises(iwh.InvocationError, match="a must be positive") as caught:
+        module.positive(-1)
+    assert caught.value.status != "OK"
+    assert module.positive(3) == 3
+
+
+def test_a_deadline_ends_host_code_and_kernels(load_wasm: LoadWasm) -> None:
+    deadline_s = 0.2
+    module = load_wasm(SOURCE, deadline_s=deadline_s)
+    spinning = load_wasm(SPIN_IN_KERNEL, deadline_s=deadline_s)
+    for call in (lambda: module.spin_on_host(-1), lambda: spinning.spin(np.zeros(4, np.int32))):
+        start = time.monotonic()
+        with pytest.raises(iwh.InterruptedCallError):
+            call()
+        assert time.monotonic() - start < 10 * deadline_s
+    np.testing.assert_array_equal(module.add(F4, F4), F4 * 2)
+    assert module.spin_on_host(1000) == 1000
+    np.testing.assert_array_equal(spinning.spin(np.full(4, -1, np.int32)), np.full(4, -1))
+
+
+def test_another_thread_interrupts_a_call(load_wasm: LoadWasm) -> None:
+    module, spinning = load_wasm(SOURCE), load_wasm(SPIN_IN_KERNEL)
+    for target, call in (
+        (module, lambda: module.spin_on_host(-1)),
+        (spinning, lambda: spinning.spin(np.zeros(4, np.int32))),
+    ):
+        done = threading.Event()
+
+        def interrupt(target: iwh.Module = target, done: threading.Event = done) -> None:
+            # The call may not have begun at the first attempts.
+            while not done.wait(0.02):
+                target.interrupt()
+
+        thread = threading.Thread(target=interrupt)
+        thread.start()
+        with pytest.raises(iwh.InterruptedCallError):
+            call()
+        done.set()
+        thread.join()
+    np.testing.assert_array_equal(module.add(F4, F4), F4 * 2)
+
+
+def test_many_threads_call_two_modules_on_one_device(load_wasm: LoadWasm, engine: object) -> None:
+    device = iwh.Device(engine)  # type: ignore[arg-type]  # the fixture's engine
+    modules = [load_wasm(SOURCE, device=device) for _ in range(2)]
+    failures: list[str] = []
+
+    def work(number: int) -> None:
+        module = modules[number % 2]
+        a = np.full(4, number, np.float32)
+        x = a
+        for _ in range(50):
+            x = module.add(x, a)
+        if not np.array_equal(x, a * 51):
+            failures.append(f"{number}: {x}")
+        zero = np.zeros(64, np.int32)
+        try:
+            module.divide(zero, zero)
+        except iwh.TrapError:
+            return
+        failures.append(f"{number}: no trap")
+
+    threads = [threading.Thread(target=work, args=(number,)) for number in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert failures == []
+    for module in modules:
+        module.close()
+    device.close()
+
+
+def test_wasm64_archives_get_a_memory_with_64_bit_addresses(engine: object) -> None:
+    source = """
+      func.func @add(%a: tensor<?xf32>, %b: tensor<?xf32>) -> tensor<?xf32> {
+        %0 = arith.addf %a, %b : tensor<?xf32>
+        return %0 : tensor<?xf32>
+      }
+    """
+    archive = iwh.compile(source.encode(), target="wasm64")
+    with iwh.load(archive, engine=engine) as module:  # type: ignore[arg-type]  # the fixture's
+        np.testing.assert_array_equal(module.add(F4, F4), F4 * 2)
