@@ -85,6 +85,7 @@ class TrapKind:
     STACK_EXHAUSTED = "call stack exhausted"
     UNALIGNED_ATOMIC = "unaligned atomic"
     EXPECTED_SHARED_MEMORY = "expected shared memory"
+    UNCAUGHT_EXCEPTION = "uncaught exception"
     UNKNOWN = "unknown"
 
 

@@ -103,6 +103,8 @@ class InstanceTests(SuiteBase):
             engine.instantiate(program, self.small_memory(other))
         with pytest.raises(EngineError):
             engine.instantiate(other.compile(load_module("memory")), memory)
+        with pytest.raises(EngineError):
+            other.instantiate(program, memory)
         other.close()
 
     def test_instance_use_after_close(self, engine: Engine) -> None:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
 from iree_wasm_hal.errors import ArgumentError, ClosedError, EngineError, InterruptedCallError
-from iree_wasm_hal_wasmtime.declarations import RAW_SLOT_WORDS, ffi
+from iree_wasm_hal_wasmtime.c_api import RAW_SLOT_WORDS, ffi
 from iree_wasm_hal_wasmtime.interruption import Call
 from iree_wasm_hal_wasmtime.messages import take_error_message, take_trap
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Any
 
 from iree_wasm_hal.errors import EngineError
-from iree_wasm_hal_wasmtime.declarations import OPT_LEVEL_SPEED, STRATEGY_CRANELIFT, ffi
+from iree_wasm_hal_wasmtime.c_api import OPT_LEVEL_SPEED, STRATEGY_CRANELIFT, ffi
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -16,8 +16,8 @@ from iree_wasm_hal.engine import (
     probe_features,
 )
 from iree_wasm_hal.errors import ClosedError, EngineError, WasmCompileError
+from iree_wasm_hal_wasmtime.c_api import ffi
 from iree_wasm_hal_wasmtime.config import EngineOptions, new_engine_pointer
-from iree_wasm_hal_wasmtime.declarations import ffi
 from iree_wasm_hal_wasmtime.instance import WasmtimeInstance
 from iree_wasm_hal_wasmtime.interruption import Ticker
 from iree_wasm_hal_wasmtime.library import load_library
@@ -27,7 +27,6 @@ from iree_wasm_hal_wasmtime.native_stack import StackCheck
 from iree_wasm_hal_wasmtime.program import WasmtimeProgram
 
 _OWN_ABILITIES = frozenset({Feature.THREADS, Feature.SERIALIZE, Feature.INTERRUPT})
-_EMPTY_MODULE = b"\0asm\1\0\0\0"
 
 
 class WasmtimeEngine:
@@ -68,13 +67,11 @@ class WasmtimeEngine:
 
     def instantiate(self, program: Program, memory: Memory) -> Instance:
         """Binds a program to a memory."""
-        self._native()
-        if not isinstance(program, WasmtimeProgram) or not isinstance(memory, WasmtimeMemory):
-            msg = (
-                f"cannot instantiate a {type(program).__name__} on a {type(memory).__name__}: "
-                f"engine 'wasmtime' takes its own programs and memories only"
-            )
-            raise EngineError(msg)
+        pointer = self._native()
+        if not isinstance(program, WasmtimeProgram) or program.engine_pointer is not pointer:
+            raise _foreign(program)
+        if not isinstance(memory, WasmtimeMemory) or memory.engine_pointer is not pointer:
+            raise _foreign(memory)
         return WasmtimeInstance(program, memory.native(), self._ticker, self._stack_check)
 
     def close(self) -> None:
@@ -91,12 +88,13 @@ class WasmtimeEngine:
     def _load(self, load: Any, binary: bytes, what: str) -> WasmtimeProgram:
         result = ffi.new("wasmtime_module_t **")
         data = ffi.from_buffer("uint8_t[]", binary)
-        error = load(self._native(), data, len(data), result)
+        pointer = self._native()
+        error = load(pointer, data, len(data), result)
         if error:
             reason = take_error_message(self._library.lib, error)
             msg = f"wasmtime {self._info.version} cannot {what} ({len(data)} bytes): {reason}"
             raise WasmCompileError(msg)
-        return WasmtimeProgram(self._library, result[0])
+        return WasmtimeProgram(self._library, pointer, result[0])
 
     def _validates(self, wasm: bytes) -> bool:
         error = self._library.lib.wasmtime_module_validate(
@@ -113,6 +111,10 @@ class WasmtimeEngine:
             return features - {Feature.THREADS}
         self.create_memory(shared).close()
         return features | {Feature.SHARED_MEMORY}
+
+
+def _foreign(one: object) -> EngineError:
+    return EngineError(f"cannot instantiate: a {type(one).__name__} of another engine was given")
 
 
 def _implements(engine: WasmtimeEngine, program: WasmtimeProgram) -> tuple[Engine, Program]:

@@ -5,13 +5,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from iree_wasm_hal.errors import ClosedError, EngineError
-from iree_wasm_hal_wasmtime.call import Signature, make_function
-from iree_wasm_hal_wasmtime.declarations import (
+from iree_wasm_hal_wasmtime.c_api import (
     EXTERN_FUNC,
     VALKIND_I32,
     VALKIND_I64,
     ffi,
 )
+from iree_wasm_hal_wasmtime.call import Signature, make_function
 from iree_wasm_hal_wasmtime.messages import take_error_message, take_trap
 
 if TYPE_CHECKING:

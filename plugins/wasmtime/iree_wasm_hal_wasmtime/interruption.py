@@ -13,7 +13,7 @@ from __future__ import annotations
 import threading
 from typing import TYPE_CHECKING, Any
 
-from iree_wasm_hal_wasmtime.declarations import DEADLINE_CONTINUE, ffi
+from iree_wasm_hal_wasmtime.c_api import DEADLINE_CONTINUE, ffi
 
 if TYPE_CHECKING:
     from iree_wasm_hal_wasmtime.library import Library

@@ -12,10 +12,10 @@ from pathlib import Path
 from typing import Any
 
 from iree_wasm_hal.errors import EngineUnavailableError
-from iree_wasm_hal_wasmtime.declarations import ffi
+from iree_wasm_hal_wasmtime.c_api import ffi
 
 SUPPORTED_MAJOR = 50
-"""wasmtime's C API changes structs between major versions; declarations.py knows this one."""
+"""wasmtime's C API changes structs between major versions; declarations.h knows this one."""
 
 _REPAIR = "To repair it: pip install --force-reinstall 'wasmtime>=50,<51'"
 _FILE_NAMES = {"linux": "_libwasmtime.so", "android": "_libwasmtime.so"}
@@ -79,7 +79,8 @@ def _find_library() -> Path:
 
 def _check_symbols(lib: Any, path: Path) -> None:
     """Resolves every declared function now: a missing one must not surface in a call."""
-    missing = [name for name in dir(lib) if not _resolves(lib, name)]
+    names = [name for name in dir(lib) if name.startswith("wasm")]
+    missing = [name for name in names if not _resolves(lib, name)]
     if missing:
         msg = f"engine 'wasmtime': {path} lacks {', '.join(missing)}. {_REPAIR}"
         raise EngineUnavailableError(msg)
@@ -88,6 +89,6 @@ def _check_symbols(lib: Any, path: Path) -> None:
 def _resolves(lib: Any, name: str) -> bool:
     try:
         getattr(lib, name)
-    except AttributeError:
+    except ffi.error:
         return False
     return True

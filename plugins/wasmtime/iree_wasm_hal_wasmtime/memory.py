@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from iree_wasm_hal.engine import PAGE_SIZE, MemoryType
 from iree_wasm_hal.errors import ClosedError, EngineError, InternalError, LimitError
-from iree_wasm_hal_wasmtime.declarations import EXTERN_MEMORY, EXTERN_SHAREDMEMORY, ffi
+from iree_wasm_hal_wasmtime.c_api import EXTERN_MEMORY, EXTERN_SHAREDMEMORY, ffi
 from iree_wasm_hal_wasmtime.messages import take_error_message
 from iree_wasm_hal_wasmtime.store import Store
 
@@ -131,11 +131,20 @@ class SharedMemory:
 
 
 class WasmtimeMemory:
-    """Implements ``iree_wasm_hal.engine.Memory``."""
+    """Implements ``iree_wasm_hal.engine.Memory``.
+
+    Attributes:
+        engine_pointer: The ``wasm_engine_t*`` that created it.
+    """
 
     def __init__(
-        self, memory_type: MemoryType, native: NativeMemory, reservation_byte_length: int
+        self,
+        engine_pointer: Any,
+        memory_type: MemoryType,
+        native: NativeMemory,
+        reservation_byte_length: int,
     ) -> None:
+        self.engine_pointer = engine_pointer
         self._type = memory_type
         self._reservation_byte_length = reservation_byte_length
         self._native: NativeMemory | None = native
@@ -221,7 +230,7 @@ def create_memory(
     except _CreationError as error:
         asked = memory_type.min_page_count
         raise _limit_error(f"cannot create {memory_type}", asked, 0, str(error)) from error
-    return WasmtimeMemory(memory_type, native, reservation_byte_length)
+    return WasmtimeMemory(engine_pointer, memory_type, native, reservation_byte_length)
 
 
 def _new_type_pointer(lib: Any, memory_type: MemoryType) -> Any:

@@ -6,7 +6,7 @@ from typing import Any
 
 from iree_wasm_hal.engine import TrapKind
 from iree_wasm_hal.errors import TrapError
-from iree_wasm_hal_wasmtime.declarations import ffi
+from iree_wasm_hal_wasmtime.c_api import ffi
 
 # wasmtime_trap_code_enum (wasmtime/trap.h), in the spec's words.
 _TRAP_KINDS = {
@@ -20,8 +20,9 @@ _TRAP_KINDS = {
     7: TrapKind.INTEGER_DIVIDE_BY_ZERO,
     8: TrapKind.INVALID_CONVERSION,
     9: TrapKind.UNREACHABLE,
+    12: TrapKind.EXPECTED_SHARED_MEMORY,
 }
-_ATOMIC_WAIT_MESSAGE = "atomic wait on non-shared memory"
+_THROWN_MESSAGE = "thrown Wasm exception"
 
 
 def take_error_message(lib: Any, error: Any) -> str:
@@ -44,14 +45,14 @@ def take_trap(lib: Any, trap: Any, function_name: str) -> TrapError:
     """
     vector = ffi.new("wasm_byte_vec_t *")
     lib.wasm_trap_message(trap, vector)
-    message = _text(vector).rstrip("\0")
+    message = _text(vector).rstrip("\0\n")
     lib.wasm_byte_vec_delete(vector)
     code = ffi.new("uint8_t *")
     kind: str = TrapKind.UNKNOWN
     if lib.wasmtime_trap_code(trap, code):
         kind = _TRAP_KINDS.get(code[0], TrapKind.UNKNOWN)
-    if kind is TrapKind.UNKNOWN and _ATOMIC_WAIT_MESSAGE in message:
-        kind = TrapKind.EXPECTED_SHARED_MEMORY
+    elif message.endswith(_THROWN_MESSAGE):  # it has no code
+        kind = TrapKind.UNCAUGHT_EXCEPTION
     frames = _frames(lib, trap)
     lib.wasm_trap_delete(trap)
     reason = message.rsplit("\n", 1)[-1].strip() if kind is TrapKind.UNKNOWN else kind

@@ -11,21 +11,10 @@ import sys
 import threading
 from typing import Any
 
-from cffi import FFI
-
 from iree_wasm_hal.errors import EngineError
+from iree_wasm_hal_wasmtime.c_api import ffi
 
-_ffi = FFI()
-_ffi.cdef(
-    """
-    uintptr_t pthread_self(void);
-    int pthread_getattr_np(uintptr_t thread, char *attributes);
-    int pthread_attr_getstack(char *attributes, void **low, size_t *byte_length);
-    int pthread_attr_destroy(char *attributes);
-    size_t pthread_get_stacksize_np(uintptr_t thread);
-    """
-)
-_libc: Any = _ffi.dlopen(None) if sys.platform != "win32" else None
+_libc: Any = ffi.dlopen(None) if sys.platform != "win32" else None
 _ATTRIBUTES_BYTE_LENGTH = 256  # pthread_attr_t is 56 to 64 bytes on 64-bit Linux
 
 
@@ -64,10 +53,10 @@ def thread_stack_byte_length() -> int | None:
         return int(_libc.pthread_get_stacksize_np(_libc.pthread_self()))
     if not sys.platform.startswith("linux"):
         return None
-    attributes = _ffi.new("char[]", _ATTRIBUTES_BYTE_LENGTH)
+    attributes = ffi.new("char[]", _ATTRIBUTES_BYTE_LENGTH)
     if _libc.pthread_getattr_np(_libc.pthread_self(), attributes):
         return None
-    low, byte_length = _ffi.new("void **"), _ffi.new("size_t *")
+    low, byte_length = ffi.new("void **"), ffi.new("size_t *")
     failed = _libc.pthread_attr_getstack(attributes, low, byte_length)
     _libc.pthread_attr_destroy(attributes)
     return None if failed else int(byte_length[0])

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from iree_wasm_hal.errors import ClosedError, EngineError
-from iree_wasm_hal_wasmtime.declarations import EXTERNTYPE_MEMORY, ffi
+from iree_wasm_hal_wasmtime.c_api import EXTERNTYPE_MEMORY, ffi
 from iree_wasm_hal_wasmtime.messages import take_error_message, vector_text
 
 if TYPE_CHECKING:
@@ -13,9 +13,14 @@ if TYPE_CHECKING:
 
 
 class WasmtimeProgram:
-    """Implements ``iree_wasm_hal.engine.Program`` on a ``wasmtime_module_t*``."""
+    """Implements ``iree_wasm_hal.engine.Program`` on a ``wasmtime_module_t*``.
 
-    def __init__(self, library: Library, pointer: Any) -> None:
+    Attributes:
+        engine_pointer: The ``wasm_engine_t*`` that compiled it.
+    """
+
+    def __init__(self, library: Library, engine_pointer: Any, pointer: Any) -> None:
+        self.engine_pointer = engine_pointer
         self._lib = library.lib
         self._pointer: Any = ffi.gc(pointer, self._lib.wasmtime_module_delete)
 

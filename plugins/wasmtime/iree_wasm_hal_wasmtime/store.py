@@ -5,11 +5,13 @@ from __future__ import annotations
 import threading
 from typing import TYPE_CHECKING, Any
 
-from iree_wasm_hal_wasmtime.declarations import ffi
+from iree_wasm_hal_wasmtime.c_api import ffi
 from iree_wasm_hal_wasmtime.interruption import RunningCall, on_deadline
 
 if TYPE_CHECKING:
     from iree_wasm_hal_wasmtime.library import Library
+
+_MANY = 2**31
 
 
 class Store:
@@ -34,5 +36,7 @@ class Store:
         store = lib.wasmtime_store_new(engine_pointer, ffi.NULL, ffi.NULL)
         self._pointer = ffi.gc(store, lib.wasmtime_store_delete)
         self.context = lib.wasmtime_store_context(store)
+        # wasmtime allows 10,000 of each in a store's life, which a long-lived memory outgrows.
+        lib.wasmtime_store_limiter(store, -1, -1, _MANY, _MANY, _MANY)
         lib.wasmtime_store_epoch_deadline_callback(store, on_deadline, self._handle, ffi.NULL)
         lib.wasmtime_context_set_epoch_deadline(self.context, 1)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import os
+import runpy
 import subprocess
 import sys
 import threading
@@ -327,3 +328,44 @@ def test_faulthandler_before_the_engine_is_harmless() -> None:
         [sys.executable, "-c", code], capture_output=True, text=True, check=True, env=environment
     )
     assert done.stdout.strip() == TrapKind.OUT_OF_BOUNDS_MEMORY
+
+
+def test_bindings_are_generated_from_the_declarations(tmp_path: Path) -> None:
+    """They are up to date with declarations.h."""
+    folder = Path(__file__).parents[1]
+    generator = runpy.run_path(str(folder / "generate_bindings.py"))
+    generator["generate"](tmp_path / "_bindings.py")
+    committed = folder / "iree_wasm_hal_wasmtime" / "_bindings.py"
+    assert committed.read_text() == (tmp_path / "_bindings.py").read_text()
+
+
+def test_many_instances_on_one_memory(engine: Engine) -> None:
+    """A store allows 10,000 instances by default, and a memory's store is never renewed."""
+    memory = engine.create_memory(SMALL)
+    program = engine.compile(load_module("memory"))
+    for _ in range(10_050):
+        engine.instantiate(program, memory).close()
+
+
+def test_uncaught_exception_is_a_trap(engine: Engine) -> None:
+    wasm = wat2wasm(
+        '(module (import "env" "memory" (memory 1 16)) (tag $t)'
+        ' (func $thrower (export "f") (throw $t)))'
+    )
+    instance = engine.instantiate(engine.compile(bytes(wasm)), engine.create_memory(SMALL))
+    for _ in range(3):
+        with pytest.raises(TrapError) as caught:
+            instance.function("f")()
+        assert caught.value.kind == TrapKind.UNCAUGHT_EXCEPTION
+        assert caught.value.frames == ("thrower",)
+
+
+def test_wait_on_an_unshared_memory_is_a_trap(engine: Engine) -> None:
+    wasm = wat2wasm(
+        '(module (import "env" "memory" (memory 1 16)) (func (export "f") (result i32)'
+        " (memory.atomic.wait32 (i32.const 0) (i32.const 0) (i64.const 0))))"
+    )
+    instance = engine.instantiate(engine.compile(bytes(wasm)), engine.create_memory(SMALL))
+    with pytest.raises(TrapError) as caught:
+        instance.function("f")()
+    assert caught.value.kind == TrapKind.EXPECTED_SHARED_MEMORY

@@ -1,16 +1,11 @@
-"""C declarations of the part of wasmtime's C API that the plugin uses, for cffi's ABI mode.
+// C declarations of the part of wasmtime's C API that the plugin uses, for cffi's ABI mode.
+//
+// The wheel carries no headers; names, layouts and signatures are those of wasmtime/_bindings.py in
+// wasmtime-py 50 (C API reference: https://docs.wasmtime.dev/c-api/). generate_bindings.py turns
+// this file into _bindings.py.
 
-The wheel carries no headers; names, layouts and signatures are those of ``wasmtime/_bindings.py``
-in wasmtime-py 50 (C API reference: https://docs.wasmtime.dev/c-api/).
-"""
+// Types
 
-from __future__ import annotations
-
-from typing import Any
-
-from cffi import FFI
-
-_TYPES = """
 typedef struct wasm_config_t wasm_config_t;
 typedef struct wasm_engine_t wasm_engine_t;
 typedef struct wasm_memorytype_t wasm_memorytype_t;
@@ -48,9 +43,9 @@ typedef struct { uint8_t kind; wasmtime_extern_union_t of; } wasmtime_extern_t;
 
 typedef wasmtime_error_t *(*epoch_callback_t)(
     wasmtime_context_t *, void *data, uint64_t *deadline_delta, uint8_t *kind);
-"""
 
-_ENGINE = """
+// Configuration and engine
+
 wasm_config_t *wasm_config_new(void);
 void wasm_config_delete(wasm_config_t *);
 void wasmtime_config_epoch_interruption_set(wasm_config_t *, bool);
@@ -75,9 +70,9 @@ void wasmtime_config_memory_reservation_set(wasm_config_t *, uint64_t);
 wasm_engine_t *wasm_engine_new_with_config(wasm_config_t *);
 void wasm_engine_delete(wasm_engine_t *);
 void wasmtime_engine_increment_epoch(wasm_engine_t *);
-"""
 
-_MODULE = """
+// Modules
+
 wasmtime_error_t *wasmtime_module_new(
     wasm_engine_t *, const uint8_t *, size_t, wasmtime_module_t **);
 wasmtime_error_t *wasmtime_module_validate(wasm_engine_t *, const uint8_t *, size_t);
@@ -92,9 +87,9 @@ const wasm_externtype_t *wasm_importtype_type(const wasm_importtype_t *);
 uint8_t wasm_externtype_kind(const wasm_externtype_t *);
 void wasm_importtype_vec_delete(wasm_importtype_vec_t *);
 void wasm_byte_vec_delete(wasm_byte_vec_t *);
-"""
 
-_MEMORY = """
+// Memories
+
 wasmtime_error_t *wasmtime_memorytype_new(
     uint64_t minimum, bool maximum_present, uint64_t maximum, bool is_64, bool shared,
     uint8_t page_size_log2, wasm_memorytype_t **);
@@ -112,12 +107,15 @@ uint8_t *wasmtime_sharedmemory_data(const wasmtime_sharedmemory_t *);
 uint64_t wasmtime_sharedmemory_size(const wasmtime_sharedmemory_t *);
 wasmtime_error_t *wasmtime_sharedmemory_grow(
     const wasmtime_sharedmemory_t *, uint64_t delta, uint64_t *previous);
-"""
 
-_CALLS = """
+// Stores, instances and calls
+
 wasmtime_store_t *wasmtime_store_new(wasm_engine_t *, void *data, void (*finalizer)(void *));
 wasmtime_context_t *wasmtime_store_context(wasmtime_store_t *);
 void wasmtime_store_delete(wasmtime_store_t *);
+void wasmtime_store_limiter(
+    wasmtime_store_t *, int64_t memory_byte_length, int64_t table_element_count,
+    int64_t instance_count, int64_t table_count, int64_t memory_count);
 void wasmtime_context_set_epoch_deadline(wasmtime_context_t *, uint64_t ticks_beyond_current);
 void wasmtime_store_epoch_deadline_callback(
     wasmtime_store_t *, epoch_callback_t, void *data, void (*finalizer)(void *));
@@ -136,9 +134,9 @@ void wasm_functype_delete(wasm_functype_t *);
 wasmtime_error_t *wasmtime_func_call_unchecked(
     wasmtime_context_t *, const wasmtime_func_t *, uint64_t *args_and_results, size_t slot_count,
     wasm_trap_t **);
-"""
 
-_ERRORS = """
+// Errors and traps
+
 wasmtime_error_t *wasmtime_error_new(const char *);
 void wasmtime_error_delete(wasmtime_error_t *);
 void wasmtime_error_message(const wasmtime_error_t *, wasm_byte_vec_t *);
@@ -149,27 +147,11 @@ void wasm_trap_delete(wasm_trap_t *);
 const wasm_byte_vec_t *wasmtime_frame_func_name(const wasm_frame_t *);
 uint32_t wasm_frame_func_index(const wasm_frame_t *);
 void wasm_frame_vec_delete(wasm_frame_vec_t *);
-"""
 
-EXTERN_FUNC = 0
-EXTERN_MEMORY = 3
-EXTERN_SHAREDMEMORY = 4
-"""Values of ``wasmtime_extern_kind_t`` (wasmtime/extern.h)."""
+// The calling thread's native stack (pthread.h of glibc, musl and macOS)
 
-EXTERNTYPE_MEMORY = 3
-"""Value of ``wasm_externkind_t`` for a memory (wasm.h)."""
-
-VALKIND_I32 = 0
-VALKIND_I64 = 1
-"""Values of ``wasm_valkind_t`` (wasm.h)."""
-
-STRATEGY_CRANELIFT = 1
-OPT_LEVEL_SPEED = 1
-DEADLINE_CONTINUE = 0
-"""Values of wasmtime's strategy, optimization level and update deadline kind (wasmtime/*.h)."""
-
-RAW_SLOT_WORDS = 2
-"""64-bit words in one ``wasmtime_val_raw_t``, whose largest member is a v128."""
-
-ffi: Any = FFI()
-ffi.cdef("".join((_TYPES, _ENGINE, _MODULE, _MEMORY, _CALLS, _ERRORS)))
+uintptr_t pthread_self(void);
+int pthread_getattr_np(uintptr_t thread, char *attributes);
+int pthread_attr_getstack(char *attributes, void **low, size_t *byte_length);
+int pthread_attr_destroy(char *attributes);
+size_t pthread_get_stacksize_np(uintptr_t thread);
