@@ -12,7 +12,7 @@ from iree_wasm_hal.hal.status import StatusCode, invocation_error
 from iree_wasm_hal.hal.submission import Submission, other_device_error
 from iree_wasm_hal.hal.transfer import check_fill
 from iree_wasm_hal.wasm import stream
-from iree_wasm_hal.wasm.stream import BindingRef
+from iree_wasm_hal.wasm.stream import MAX_WORKGROUP_COUNT, BindingRef
 from iree_wasm_hal.wasm.stream_builder import CommandStreamBuilder
 
 if TYPE_CHECKING:
@@ -51,12 +51,14 @@ class CommandBuffer:
         "_first_executable",
         "_group_depth",
         "_is_spent",
+        "_max_workgroup_count",
         "_memory",
         "_modes",
         "_names",
         "_resources",
         "_suballocator",
         "_submission",
+        "_worker_count",
     )
 
     def __init__(
@@ -66,7 +68,10 @@ class CommandBuffer:
         *,
         modes: int = CommandBufferMode.DEFAULT,
         binding_capacity: int = 0,
+        worker_count: int = 1,
     ) -> None:
+        self._worker_count = worker_count
+        self._max_workgroup_count = 0
         self._memory = memory
         self._suballocator = suballocator
         self._modes = modes
@@ -179,8 +184,9 @@ class CommandBuffer:
             InvocationError: OUT_OF_RANGE or INVALID_ARGUMENT.
         """
         del flags
-        x, y, z = workgroup_count
-        count = (x & 0xFFFFFFFF, y & 0xFFFFFFFF, z & 0xFFFFFFFF)
+        x, y, z = (axis & 0xFFFFFFFF for axis in workgroup_count)
+        self._max_workgroup_count = max(self._max_workgroup_count, x * y * z)
+        count = (x, y, z)
         self._dispatch(executable, function_id, count, constants, bindings)
 
     def dispatch_indirect(
@@ -201,6 +207,7 @@ class CommandBuffer:
                 StatusCode.INVALID_ARGUMENT,
                 f"workgroup count at offset {workgroups_offset}; expected a multiple of 4",
             )
+        self._max_workgroup_count = MAX_WORKGROUP_COUNT
         count = self._reference(
             "workgroup count",
             workgroups_buffer,
@@ -263,6 +270,8 @@ class CommandBuffer:
             executables=self._executables,
             first_executable=self._first_executable,
             names=self._names,
+            max_workgroup_count=self._max_workgroup_count,
+            worker_count=self._worker_count,
         )
         self._builder = None
 

@@ -1,4 +1,4 @@
-"""HAL devices: one engine, one linear memory, one worker.
+"""HAL devices: one engine, one linear memory, a few workers.
 
 Spec: runtime/src/iree/hal/device.h; queries as runtime/src/iree/hal/drivers/local_sync.
 """
@@ -9,8 +9,8 @@ import re
 import weakref
 from typing import TYPE_CHECKING
 
-from iree_wasm_hal.engine.contract import PAGE_SIZE, Engine, MemoryType
-from iree_wasm_hal.errors import ArgumentError, Error
+from iree_wasm_hal.engine.contract import PAGE_SIZE, Engine, Feature, MemoryType
+from iree_wasm_hal.errors import ArgumentError, EngineError, Error
 from iree_wasm_hal.hal import transfer
 from iree_wasm_hal.hal.allocator import Allocator
 from iree_wasm_hal.hal.command_buffer import CommandBuffer
@@ -21,7 +21,8 @@ from iree_wasm_hal.hal.scheduling import Scheduler
 from iree_wasm_hal.hal.statistics import Counters, DeviceStatistics
 from iree_wasm_hal.hal.suballocator import RESERVED_BYTE_LENGTH, Suballocator
 from iree_wasm_hal.hal.watchdog import Watchdog
-from iree_wasm_hal.hal.worker import STACK_BYTE_LENGTH, Worker
+from iree_wasm_hal.hal.worker import STACK_BYTE_LENGTH
+from iree_wasm_hal.hal.worker_pool import WorkerPool
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -54,7 +55,7 @@ class Device:
 
     Args:
         engine: Runs the kernels; stays the caller's to close.
-        threads: Workers; 1 in this version.
+        threads: Workers, the submitting thread included; more than 1 need a shared memory.
         max_memory_bytes: Largest size of the linear memory.
         memory64: Whether addresses have 64 bits, for ``wasm64`` kernels.
         shared_memory: Whether the linear memory is declared shared.
@@ -81,8 +82,10 @@ class Device:
         shared_memory: bool = False,
         deadline_s: float | None = None,
     ) -> None:
-        if threads != 1:
-            raise ArgumentError(f"threads is {threads}; this version runs one worker per device")
+        if threads < 1:
+            raise ArgumentError(f"threads is {threads}; expected 1 or more")
+        if threads > 1:
+            _check_threads(engine, threads)
         self.engine = engine
         self.identifier = "local-wasm"
         self.threads = threads
@@ -90,15 +93,16 @@ class Device:
         self._scheduler = Scheduler()
         self._counters = Counters()
         self._memory = GuestMemory(
-            engine, _memory_type(max_memory_bytes, memory64=memory64, shared=shared_memory)
+            engine,
+            _memory_type(max_memory_bytes, memory64=memory64, shared=shared_memory or threads > 1),
         )
         suballocator = Suballocator(self._memory)
         self._suballocator = suballocator
         self.allocator = Allocator(self._memory, suballocator, self._counters)
-        self._worker = Worker(self._memory, suballocator, self._counters)
+        self._pool = WorkerPool(self._memory, suballocator, self._counters, threads)
         self._executables: weakref.WeakSet[Executable] = weakref.WeakSet()
         self._loader = ExecutableLoader(
-            engine, self._memory, suballocator, self._worker, atomics=threads > 1
+            engine, self._memory, suballocator, self._pool, atomics=threads > 1
         )
         self._executor: Executable | None = None
         self.deadline_s = deadline_s
@@ -121,14 +125,14 @@ class Device:
         Raises:
             EngineError: When set, and the engine cannot end a running kernel.
         """
-        watchdog = self._worker.watchdog
+        watchdog = self._pool.watchdog
         return None if watchdog is None else watchdog.deadline_s
 
     @deadline_s.setter
     def deadline_s(self, deadline_s: float | None) -> None:
         new = None if deadline_s is None else Watchdog(self.engine.info, deadline_s)
         with self._scheduler.lock:
-            old, self._worker.watchdog = self._worker.watchdog, new
+            old, self._pool.watchdog = self._pool.watchdog, new
         if old is not None:
             old.close()
 
@@ -211,6 +215,7 @@ class Device:
             self._suballocator,
             modes=modes,
             binding_capacity=binding_capacity,
+            worker_count=self.threads,
         )
 
     # Queue operations.
@@ -362,9 +367,7 @@ class Device:
         Raises:
             EngineError: The engine cannot end a running kernel.
         """
-        instance = self._worker.running
-        if instance is not None:
-            instance.interrupt()
+        self._pool.cancel()
 
     def close(self) -> None:
         """Gives memory, kernels and threads up; arrays taken from buffers live on. Idempotent.
@@ -376,18 +379,21 @@ class Device:
                 return
             self._scheduler.is_closed = True
             self.allocator.is_closed = True
-            watchdog, self._worker.watchdog = self._worker.watchdog, None
+            watchdog, self._pool.watchdog = self._pool.watchdog, None
             for executable in [*self._executables]:
                 executable.close()
             self._memory.close()
+        self._pool.close()
         if watchdog is not None:
             watchdog.close()
 
     def __del__(self) -> None:
-        # Memory and kernels go with their references; a thread has none to go with.
-        worker = getattr(self, "_worker", None)  # missing when the memory could not be created
-        if worker is not None and worker.watchdog is not None:
-            worker.watchdog.stop()
+        # Memory and kernels go with their references; threads have none to go with.
+        pool = getattr(self, "_pool", None)  # missing when the memory could not be created
+        if pool is not None:
+            pool.stop()
+            if pool.watchdog is not None:
+                pool.watchdog.stop()
 
     # Internals.
 
@@ -406,7 +412,7 @@ class Device:
         if submission.command_count:
             if submission.first_executable is None:
                 submission.first_executable = self._load_executor()
-            self._worker.execute(submission)
+            self._pool.execute(submission)
             self._counters.dispatches += submission.dispatch_count
 
     def _load_executor(self) -> Executable:
@@ -419,6 +425,19 @@ class Device:
 
 def _nothing() -> None:
     """The operation of a barrier."""
+
+
+def _check_threads(engine: Engine, threads: int) -> None:
+    info = engine.info
+    needed = (Feature.THREADS, Feature.SHARED_MEMORY, Feature.ATOMICS)
+    missing = [feature for feature in needed if feature not in info.features]
+    if missing:
+        names = ", ".join(feature.value for feature in missing)
+        reasons = "; ".join(info.notes[feature] for feature in missing if feature in info.notes)
+        raise EngineError(
+            f"threads is {threads}, but {info.name} {info.version} lacks {names}"
+            f"{f' ({reasons})' if reasons else ''}; use one thread or another engine"
+        )
 
 
 def _matches(pattern: str, text: str) -> bool:

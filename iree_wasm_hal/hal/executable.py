@@ -27,15 +27,38 @@ if TYPE_CHECKING:
     from iree_wasm_hal.engine.contract import Engine, Instance, WasmFunction
     from iree_wasm_hal.hal.guest_memory import GuestMemory
     from iree_wasm_hal.hal.suballocator import Block, Suballocator
-    from iree_wasm_hal.hal.worker import Worker
+    from iree_wasm_hal.hal.worker_pool import WorkerPool
     from iree_wasm_hal.wasm.relink import RelinkedModule
 
-__all__ = ["Executable", "ExecutableLoader"]
+__all__ = ["Entry", "Executable", "ExecutableLoader"]
 
 _QUERY = "iree_hal_executable_library_query"
 _EXECUTE = "iree_wasm_execute"
 _INITIALIZE = "iree_wasm_initialize"
 _RELOCATE = "iree_wasm_apply_relocations"
+
+
+class Entry:
+    """The instance of a kernel module that belongs to one worker.
+
+    Attributes:
+        instance: Bound to the device's memory.
+        execute: ``iree_wasm_execute(submission_ptr, worker_ptr)``.
+    """
+
+    __slots__ = ("_initialize", "_memory_base", "_stack_pointer", "execute", "instance")
+
+    def __init__(self, instance: Instance, memory_base: int, stack_pointer: int) -> None:
+        self.instance = instance
+        self.execute: WasmFunction = instance.function(_EXECUTE)
+        self._initialize = instance.function(_INITIALIZE)
+        self._memory_base = memory_base
+        self._stack_pointer = stack_pointer
+        self.reset()
+
+    def reset(self) -> None:
+        """Sets the instance's globals: a trap leaves its stack pointer where it was."""
+        self._initialize(self._memory_base, self._stack_pointer)
 
 
 class Executable:
@@ -48,19 +71,17 @@ class Executable:
         index: Number of this executable on its device, as command streams name it.
         exports: Kernels by export ordinal.
         environment_ptr: Guest address of its environment structure.
-        execute: ``iree_wasm_execute(submission_ptr, worker_ptr)`` of the worker's instance.
+        entries: By worker index.
     """
 
     __slots__ = (
         "__weakref__",
         "_blocks",
         "_ordinals",
-        "_reset",
+        "entries",
         "environment_ptr",
-        "execute",
         "exports",
         "index",
-        "instance",
         "name",
     )
 
@@ -68,8 +89,7 @@ class Executable:
         self,
         name: str,
         index: int,
-        instance: Instance,
-        reset: tuple[WasmFunction, int, int],
+        entries: tuple[Entry, ...],
         *,
         exports: tuple[Export, ...] = (),
         environment_ptr: int = 0,
@@ -79,9 +99,7 @@ class Executable:
         self.index = index
         self.exports = exports
         self.environment_ptr = environment_ptr
-        self.instance = instance
-        self.execute = instance.function(_EXECUTE)
-        self._reset = reset
+        self.entries = entries
         self._blocks = blocks
         self._ordinals = {export.name: i for i, export in reversed([*enumerate(exports)])}
 
@@ -118,13 +136,14 @@ class Executable:
         return self.exports[function_id]
 
     def reset(self) -> None:
-        """Sets the instance's globals again: a trap leaves its stack pointer where it was."""
-        function, memory_base, stack_pointer = self._reset
-        function(memory_base, stack_pointer)
+        """Makes the instances usable again after a trap or an interruption."""
+        for entry in self.entries:
+            entry.reset()
 
     def close(self) -> None:
-        """Frees the instance; later submissions raise ClosedError. Idempotent."""
-        self.instance.close()
+        """Frees the instances; later submissions raise ClosedError. Idempotent."""
+        for entry in self.entries:
+            entry.instance.close()
 
 
 @dataclass(slots=True)
@@ -137,7 +156,7 @@ class ExecutableLoader:
     engine: Engine
     memory: GuestMemory
     suballocator: Suballocator
-    worker: Worker
+    pool: WorkerPool
     atomics: bool
     next_index: int = 0
 
@@ -147,13 +166,7 @@ class ExecutableLoader:
         Its index is one that no dispatch has.
         """
         module = executor_module(memory=self.memory.type, atomics=self.atomics)
-        program = self.engine.compile(module.wasm)
-        instance = self.engine.instantiate(program, self.memory.memory)
-        stack_pointer = self.worker.stack_pointer
-        reset = (instance.function(_INITIALIZE), 0, stack_pointer)
-        executable = Executable("executor", 0xFFFFFFFF, instance, reset)
-        executable.reset()
-        return executable
+        return Executable("executor", 0xFFFFFFFF, self._instantiate(module, 0))
 
     def load(self, kernel: bytes, constants: bytes, name: str) -> Executable:
         """Loads a kernel module.
@@ -172,32 +185,38 @@ class ExecutableLoader:
         module = relink(kernel, memory=self.memory.type, atomics=self.atomics)
         what = f"executable {name!r}" if name else "the executable"
         check_features(what, module.features, self.engine.info)
-        program = self.engine.compile(module.wasm)
         data = self._place(module)
         environment = self._write_environment(module, constants)
-        instance = self.engine.instantiate(program, self.memory.memory)
+        entries = self._instantiate(module, data.guest_ptr)
         try:
-            reset = (
-                instance.function(_INITIALIZE),
-                data.guest_ptr,
-                self.worker.stack_pointer,
-            )
-            library = self._query(module, instance, reset, environment.guest_ptr)
+            library = self._query(module, entries[0], data.guest_ptr, environment.guest_ptr)
             _check_constants(library, len(constants))
         except LoadError:
-            instance.close()
+            for entry in entries:
+                entry.instance.close()
             raise
         executable = Executable(
             name or library.name,
             self.next_index,
-            instance,
-            reset,
+            entries,
             exports=library.exports,
             environment_ptr=environment.guest_ptr,
             blocks=(data, environment),
         )
         self.next_index += 1
         return executable
+
+    def _instantiate(self, module: RelinkedModule, memory_base: int) -> tuple[Entry, ...]:
+        """Compiles the module once and makes an instance of it for every worker."""
+        program = self.engine.compile(module.wasm)
+        return tuple(
+            Entry(
+                self.engine.instantiate(program, self.memory.memory),
+                memory_base,
+                worker.stack_pointer,
+            )
+            for worker in self.pool.workers
+        )
 
     def _place(self, module: RelinkedModule) -> Block:
         """Allocates the static data and writes the data segments, once."""
@@ -229,17 +248,12 @@ class ExecutableLoader:
         return block
 
     def _query(
-        self,
-        module: RelinkedModule,
-        instance: Instance,
-        reset: tuple[WasmFunction, int, int],
-        environment_ptr: int,
+        self, module: RelinkedModule, entry: Entry, memory_base: int, environment_ptr: int
     ) -> ExecutableLibrary:
-        """Runs the module's own loading code and reads what it says of itself."""
-        initialize, memory_base, stack_pointer = reset
-        call = self.worker.call
+        """Runs the module's own loading code, once, and reads what it says of itself."""
+        instance = entry.instance
+        call = self.pool.call
         try:
-            call(instance, initialize, memory_base, stack_pointer)
             call(instance, instance.function(_RELOCATE))
             library_ptr = call(
                 instance, instance.function(_QUERY), LIBRARY_VERSION, environment_ptr

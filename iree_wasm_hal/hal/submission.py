@@ -46,6 +46,7 @@ class Submission:
         command_count: Recorded commands, barriers and debug groups aside.
         dispatch_count: Dispatches among them.
         local_memory_byte_length: Workgroup-local memory that a worker needs.
+        max_workgroup_count: Of any dispatch; an indirect one counts as many.
         names: Per command: a kernel's name, or ``fill``, ``copy``, ``update``.
     """
 
@@ -61,6 +62,7 @@ class Submission:
         "executables",
         "first_executable",
         "local_memory_byte_length",
+        "max_workgroup_count",
         "names",
         "submission_ptr",
     )
@@ -74,12 +76,15 @@ class Submission:
         executables: Mapping[int, Executable],
         first_executable: Executable | None,
         names: Sequence[str],
+        max_workgroup_count: int,
+        worker_count: int,
     ) -> None:
         self._memory = memory
         self._stream = encoded.data
         self.executables = executables
         self.first_executable = first_executable
         self.names = names
+        self.max_workgroup_count = max_workgroup_count
         self.command_count = encoded.command_count
         self.dispatch_count = encoded.dispatch_count
         self.local_memory_byte_length = encoded.local_memory_byte_length
@@ -99,6 +104,7 @@ class Submission:
             stream_address=start,
             binding_table_address=self.submission_ptr + block_length,
             binding_table_count=len(self._requirements),
+            worker_count=worker_count,
         )
 
     def write(self, bindings: Sequence[Binding]) -> None:

@@ -11,15 +11,17 @@ from iree_wasm_hal.engine.contract import Feature
 from iree_wasm_hal.errors import EngineError, InterruptedCallError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
-    from iree_wasm_hal.engine.contract import EngineInfo, Instance
+    from iree_wasm_hal.engine.contract import EngineInfo
 
 __all__ = ["Watchdog"]
 
+_REPEAT_S = 0.02
+
 
 class Watchdog:
-    """One thread that interrupts the instance it watches when the time is up.
+    """One thread that cancels what it watches when the time is up.
 
     Args:
         engine: Must be able to interrupt.
@@ -38,7 +40,7 @@ class Watchdog:
             )
         self.deadline_s = deadline_s
         self._condition = threading.Condition()
-        self._watched: Instance | None = None
+        self._watched: Callable[[], None] | None = None
         self._due = 0.0
         self._expired = False
         self._closed = False
@@ -46,14 +48,14 @@ class Watchdog:
         self._thread.start()
 
     @contextlib.contextmanager
-    def watch(self, instance: Instance) -> Iterator[None]:
-        """Watches a call.
+    def watch(self, cancel: Callable[[], None]) -> Iterator[None]:
+        """Watches a call, which ``cancel`` ends from another thread.
 
         Raises:
             InterruptedCallError: The call was ended because its time was up.
         """
         with self._condition:
-            self._watched = instance
+            self._watched = cancel
             self._due = time.monotonic() + self.deadline_s
             self._expired = False
             self._condition.notify()
@@ -90,7 +92,8 @@ class Watchdog:
                 if left > 0:
                     self._condition.wait(left)
                     continue
-                # Under the lock, so that it cannot hit a later call.
+                # Under the lock, so that it cannot hit a later call. Again and again until the
+                # call is over: a worker may have been between two instances.
                 self._expired = True
-                self._watched.interrupt()
-                self._watched = None
+                self._watched()
+                self._due = time.monotonic() + _REPEAT_S

@@ -10,25 +10,38 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from iree_wasm_hal.hal.device import Device
+
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from iree_wasm_hal.engine.contract import Engine
     from iree_wasm_hal.hal.command_buffer import CommandBuffer
-    from iree_wasm_hal.hal.device import Device
     from iree_wasm_hal.hal.executable import Executable
 
 U8 = np.dtype("uint8")
 SIZE = 96
 COUNT = 3
 
-# Adds constant 0 to every byte of binding 0, once for each of its workgroups.
-ADD_TO_BYTES = """(local $at i32) (local $end i32)
-  (local.set $at (call $binding (local.get $dispatch) (i32.const 0)))
-  (local.set $end (i32.add (local.get $at)
+# Adds constant 0 to the bytes of binding 0; the workgroups take turns, byte by byte.
+ADD_TO_BYTES = """(local $at i32) (local $end i32) (local $step i32)
+  (local.set $step (i32.mul (i32.load16_u offset=20 (local.get $dispatch))
+    (i32.mul (i32.load offset=12 (local.get $dispatch))
+      (i32.load offset=16 (local.get $dispatch)))))
+  (local.set $at (i32.add (i32.load (local.get $workgroup))
+    (i32.mul (i32.load offset=12 (local.get $dispatch))
+      (i32.add (i32.load offset=4 (local.get $workgroup))
+        (i32.mul (i32.load offset=16 (local.get $dispatch))
+          (i32.load16_u offset=8 (local.get $workgroup)))))))
+  (local.set $at (i32.add (local.get $at)
+    (call $binding (local.get $dispatch) (i32.const 0))))
+  (local.set $end (i32.add (call $binding (local.get $dispatch) (i32.const 0))
     (i32.load (i32.load offset=32 (local.get $dispatch)))))
   (block $done (loop $next
     (br_if $done (i32.ge_u (local.get $at) (local.get $end)))
     (i32.store8 (local.get $at) (i32.add (i32.load8_u (local.get $at))
       (call $constant (local.get $dispatch) (i32.const 0))))
-    (local.set $at (i32.add (local.get $at) (i32.const 1)))
+    (local.set $at (i32.add (local.get $at) (local.get $step)))
     (br $next)))
   (i32.const 0)"""
 
@@ -107,9 +120,9 @@ class Dispatch:
         recorded.dispatch(executable, 0, self.workgroups, (self.addend,), [binding])
 
     def apply(self, model: np.ndarray[Any, Any]) -> None:
-        times = int(np.prod(self.workgroups))
-        part = model[self.target, self.byte_offset :][: self.byte_length]
-        part += np.uint8((self.addend * times) % 256)
+        if 0 not in self.workgroups:
+            part = model[self.target, self.byte_offset :][: self.byte_length]
+            part += np.uint8(self.addend % 256)
 
 
 executables: list[Executable] = []
@@ -135,13 +148,18 @@ commands = st.one_of(
 )
 
 
-@pytest.fixture(scope="module", autouse=True)
-def two_executables(session_device: Device, make_module: Any, hand_kernel: Any) -> None:
+@pytest.fixture(scope="module", params=[1, 2, 4])
+def threaded_device(
+    request: pytest.FixtureRequest, engine: Engine, make_module: Any, hand_kernel: Any
+) -> Iterator[Device]:
+    device = Device(engine, threads=request.param, max_memory_bytes=64 << 20)
     kernels = {"add_to_bytes": hand_kernel(ADD_TO_BYTES, constant_count=1, binding_count=1)}
-    for _ in range(2):
-        executables.append(
-            session_device.prepare_executable("system-wasm-wasm_32", make_module(kernels))
-        )
+    executables[:] = [
+        device.prepare_executable("system-wasm-wasm_32", make_module(kernels)) for _ in range(2)
+    ]
+    yield device
+    executables.clear()
+    device.close()
 
 
 @settings(max_examples=400, deadline=None)
@@ -152,9 +170,9 @@ def two_executables(session_device: Device, make_module: Any, hand_kernel: Any) 
     seed=st.integers(0, 99),
 )
 def test_command_sequences_do_what_numpy_does(
-    session_device: Device, sequence: list[Any], direct: list[bool], repeat: int, seed: int
+    threaded_device: Device, sequence: list[Any], direct: list[bool], repeat: int, seed: int
 ) -> None:
-    device = session_device
+    device = threaded_device
     model = np.random.default_rng(seed).integers(0, 256, (COUNT, SIZE), U8)
     hal_buffers = [device.allocator.upload(row) for row in model]
     guard = device.allocator.upload(np.zeros(4096, U8))
@@ -176,6 +194,9 @@ def test_command_sequences_do_what_numpy_does(
     after = device.statistics()
     assert after.submissions - before.submissions == repeat
     assert after.host_transfers == before.host_transfers
+    calls = after.engine_calls - before.engine_calls
     switches = after.executable_switches - before.executable_switches
-    expected_calls = (repeat if sequence else 0) + switches
-    assert after.engine_calls - before.engine_calls == expected_calls
+    if device.threads == 1:
+        assert calls == (repeat if sequence else 0) + switches
+    else:
+        assert calls <= device.threads * repeat + switches

@@ -191,7 +191,7 @@ def test_deadline_ends_an_endless_kernel(
         check_usable(device, executable)
     other = Device(engine, deadline_s=10)
     assert len(watchdogs()) == 2
-    (thread,) = set(watchdogs()) - {device._worker.watchdog._thread}  # type: ignore[union-attr]
+    (thread,) = set(watchdogs()) - {device._pool.watchdog._thread}  # type: ignore[union-attr]
     del other
     thread.join(10)  # without close, the thread goes with the device
     assert not thread.is_alive()
@@ -387,8 +387,8 @@ def test_use_after_close(engine: Engine, add_kernel: bytes) -> None:
 
 
 def test_bad_device_arguments(engine: Engine) -> None:
-    with pytest.raises(ArgumentError, match="threads is 3"):
-        Device(engine, threads=3)
+    with pytest.raises(ArgumentError, match="threads is 0"):
+        Device(engine, threads=0)
     with pytest.raises(ArgumentError, match="max_memory_bytes is 65536; expected at least"):
         Device(engine, max_memory_bytes=65536)
     with pytest.raises(ArgumentError, match="32-bit addresses"):
