@@ -82,7 +82,7 @@ def _tensor_converter(declared: TensorType, allocator: Allocator) -> Converter:
             return value
         else:
             array = check(value)
-        if type(array.base) is GuestArray:
+        if array.base is not None:
             resident = _resident_buffer(array, allocator)
             if resident is not None:
                 return BufferView(resident, array.shape, element_type)
@@ -164,10 +164,14 @@ def _holds(dtype: np.dtype[Any], python: np.dtype[Any]) -> bool:
 def _resident_buffer(array: _Array, allocator: Allocator) -> Buffer | None:
     """The device buffer that ``array`` is the whole of, if it came from this device."""
     storage = array.base
+    while type(storage) is np.ndarray:  # a view of a view, such as a reshaped result
+        storage = storage.base
+    if type(storage) is not GuestArray:
+        return None
     buffer: Buffer | None = getattr(storage, "buffer", None)
     if (
         buffer is None
-        or buffer.allocation.block is not storage.block  # type: ignore[union-attr]  # a GuestArray
+        or buffer.allocation.block is not storage.block
         or not allocator.owns(buffer)
         or array.nbytes != buffer.byte_length
         or not array.flags.c_contiguous
@@ -187,10 +191,9 @@ def _ref_converter(declared: Type | None, allocator: Allocator) -> Converter:
         if isinstance(value, np.ndarray | np.generic):
             array: _Array = np.asarray(value)
             element_type = element_type_of(array.dtype)
-            if type(array.base) is GuestArray:
-                resident = _resident_buffer(array, allocator)
-                if resident is not None:
-                    return BufferView(resident, array.shape, element_type)
+            resident = _resident_buffer(array, allocator)
+            if resident is not None:
+                return BufferView(resident, array.shape, element_type)
             return BufferView(allocator.upload(array), array.shape, element_type)
         if wants_bytes and isinstance(value, bytes | bytearray | memoryview):
             return VmBuffer(value)

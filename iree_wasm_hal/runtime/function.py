@@ -11,6 +11,7 @@ from iree_wasm_hal.runtime.arguments import argument_converter
 from iree_wasm_hal.runtime.declaration import Declaration, parse_declaration
 from iree_wasm_hal.runtime.results import copied, result_converter
 from iree_wasm_hal.vm.modules.hal.buffer_views import TensorMismatchError
+from iree_wasm_hal.vm.modules.hal.fences import wait_polling
 
 if TYPE_CHECKING:
     import threading
@@ -33,6 +34,7 @@ class Caller:
     Attributes:
         lock: Held during a call; a VM context runs one call at a time.
         prepare: Called before each call; None if there is nothing to do.
+        poll: Called now and then during a wait; raises when the call is to end.
     """
 
     lock: threading.RLock
@@ -42,6 +44,7 @@ class Caller:
         self, context: Context, lock: threading.RLock, deadline_s: float | None = None
     ) -> None:
         self.lock = lock
+        self.poll = context.budget.refill
         self.prepare = None if deadline_s is None else partial(context.set_deadline, deadline_s)
 
 
@@ -74,6 +77,7 @@ class Function:
         convention = vm_function.calling_convention
         self._call: Callable[..., object] = vm_function
         self._lock = caller.lock
+        self._poll = caller.poll
         self._prepare: Callable[[], object] | None = caller.prepare
         text = vm_function.attrs.get(_DECLARATION)
         self._declaration = _fitting(text, convention, is_async=is_async)
@@ -130,7 +134,8 @@ class Function:
                 if self.is_async:
                     signal = Fence()
                     results = self._call(*values, None, signal)
-                    signal.wait()
+                    if not signal.is_reached:
+                        wait_polling(signal, self._poll)
                 else:
                     results = self._call(*values)
             except TensorMismatchError as error:

@@ -11,8 +11,9 @@ from iree_wasm_hal.errors import (
     IncompatibleTargetError,
     InvocationError,
 )
+from iree_wasm_hal.hal.compatibility import check_features
 from iree_wasm_hal.hal.device import DEFAULT_MAX_MEMORY_BYTES, Device
-from iree_wasm_hal.hal.formats import incompatible_format_error
+from iree_wasm_hal.hal.formats import ExecutableFormat, incompatible_format_error
 from iree_wasm_hal.runtime.module import Module
 from iree_wasm_hal.runtime.source import Source, open_source
 from iree_wasm_hal.vm.context import Context
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
 
 __all__ = ["load"]
 
+_FORMAT_CATEGORY = "hal.executable.format"
 _INLINE_MODULES = ("hal_inline", "hal_loader")
 _WASM64_FORMAT = b"system-wasm-wasm_64"
 _WASM32_FORMAT = b"system-wasm-wasm_32"
@@ -84,9 +86,11 @@ def load(
                 deadline_s=deadline_s,
             )
             cleanup.callback(device.close)
-        natives = [HalModule(device, trace_sink), IoParametersModule(indexes), *modules]
-        context = _start([*natives, program], device, name)
+        hal = HalModule(device, trace_sink)
+        natives = [hal, IoParametersModule(indexes), *modules]
+        context = _start([*natives, program], hal, device, name)
         cleanup.callback(context.close)
+        hal.poll = context.budget.refill
         return Module(program.name, device, context, cleanup.pop_all(), deadline_s=deadline_s)
 
 
@@ -98,22 +102,33 @@ def _engine(engine: str | Engine, cleanup: contextlib.ExitStack) -> Engine:
     return opened
 
 
-def _start(modules: Sequence[NativeModule | BytecodeModule], device: Device, name: str) -> Context:
+def _start(
+    modules: Sequence[NativeModule | BytecodeModule], hal: HalModule, device: Device, name: str
+) -> Context:
     """Links the modules and runs the program's initialisation."""
-    refused_before = len(device.refused_formats)
     try:
         return Context(modules)
     except InvocationError as error:
         # A program asks for the formats of its kernels one by one, and gives up after the last.
-        refused = device.refused_formats[refused_before:]
-        if not refused:
+        if not hal.refused_formats:
             raise
-        raise _incompatible(refused, name) from error
+        raise _incompatible(hal.refused_formats, device, name) from error
 
 
-def _incompatible(formats: list[str], name: str) -> IncompatibleTargetError:
-    error = incompatible_format_error(formats, index64=False)
-    return IncompatibleTargetError(f"{name}: {error}")
+def _incompatible(formats: list[str], device: Device, name: str) -> IncompatibleTargetError:
+    """Which feature is missing, where that is all, or which target to compile for."""
+    index64 = bool(device.query_i64(_FORMAT_CATEGORY, _WASM64_FORMAT.decode())[1])
+    known = [parsed for text in formats if (parsed := ExecutableFormat.parse(text)) is not None]
+    fitting = [format_ for format_ in known if format_.index64 == index64]
+    if fitting:
+        available = device.engine.info.features
+        nearest = min(fitting, key=lambda format_: len(format_.features - available))
+        try:
+            check_features("the program's kernels", nearest.features, device.engine.info)
+        except IncompatibleTargetError as missing:
+            return IncompatibleTargetError(f"{name}: {missing}")
+    other_target = incompatible_format_error(formats, index64=index64)
+    return IncompatibleTargetError(f"{name}: {other_target}")
 
 
 def _refuse_inline_hal(program: BytecodeModule, name: str) -> None:

@@ -172,6 +172,8 @@ def test_results_that_come_back_are_not_copied(module: iwh.Module) -> None:
         x = module.add(x, x)
     assert module.statistics.bytes_to_device == before.bytes_to_device
     np.testing.assert_array_equal(x, F4 * 2**11)
+    module.add(x.reshape(2, 2).reshape(4), x)
+    assert module.statistics.bytes_to_device == before.bytes_to_device
     module.add(x[::-1], x)
     assert module.statistics.bytes_to_device == before.bytes_to_device + 16
     y = module.double(np.arange(12, dtype=np.int32).reshape(4, 3))

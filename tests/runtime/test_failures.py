@@ -127,6 +127,36 @@ def test_another_thread_interrupts_a_call(load_wasm: LoadWasm) -> None:
     np.testing.assert_array_equal(module.add(F4, F4), F4 * 2)
 
 
+AWAIT = """
+  util.func public @await(%f: !hal.fence) -> i32 {
+    %forever = arith.constant -1 : i32
+    %status = hal.fence.await until([%f]) timeout_millis(%forever) flags("None") : i32
+    util.return %status : i32
+  }
+"""
+
+
+def test_a_wait_for_a_fence_can_be_ended(load_wasm: LoadWasm) -> None:
+    module = load_wasm(AWAIT, deadline_s=0.2)
+    with pytest.raises(iwh.InterruptedCallError, match="deadline"):
+        module["await"](iwh.Fence())
+    module = load_wasm(AWAIT)
+    fence, done = iwh.Fence(), threading.Event()
+
+    def interrupt() -> None:
+        while not done.wait(0.02):
+            module.interrupt()
+
+    thread = threading.Thread(target=interrupt)
+    thread.start()
+    with pytest.raises(iwh.InterruptedCallError):
+        module["await"](fence)
+    done.set()
+    thread.join()
+    fence.signal()
+    assert module["await"](fence) == 0
+
+
 def test_many_threads_call_two_modules_on_one_device(load_wasm: LoadWasm, engine: object) -> None:
     device = iwh.Device(engine)  # type: ignore[arg-type]  # the fixture's engine
     modules = [load_wasm(SOURCE, device=device) for _ in range(2)]

@@ -167,8 +167,9 @@ def test_two_modules_on_one_device_where_one_fails(engine: Engine, load_wasm: Lo
     x = good.add(F4, F4)
     bad.close()
     np.testing.assert_array_equal(good.add(x, x), F4 * 4)
-    with pytest.raises(iwh.IncompatibleTargetError):
-        iwh.load(ARCHIVES / "native-x86_64.vmfb", device=device)
+    for _ in range(2):
+        with pytest.raises(iwh.IncompatibleTargetError):
+            iwh.load(ARCHIVES / "native-x86_64.vmfb", device=device)
     good.close()
     assert not device.is_closed
     device.close()

@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
+import math
 import time
+from typing import TYPE_CHECKING
 
 from iree_wasm_hal.hal.fence import Fence
 from iree_wasm_hal.hal.status import StatusCode, error_from_status
 from iree_wasm_hal.vm.modules.hal.table import FunctionTable, expect
 
-__all__ = ["TABLE"]
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+__all__ = ["TABLE", "fence_await", "wait_polling"]
 
 TABLE = FunctionTable()
+
+_POLL_INTERVAL_S = 0.1
 
 
 @TABLE.serve("fence.create", "0rI_r")
@@ -45,24 +52,43 @@ def fence_fail(fence: object, status: int) -> None:
     )
 
 
-@TABLE.serve("fence.await", "0iICrD_i")
-def fence_await(timeout_millis: int, flags: int, fences: tuple[object, ...]) -> int:
+def fence_await(
+    timeout_millis: int, fences: tuple[object, ...], poll: Callable[[], None] | None = None
+) -> int:
     """Blocks until all fences are reached; OK or DEADLINE_EXCEEDED.
 
     Raises:
-        Error: A fence failed: the error it failed with.
+        Error: A fence failed: the error it failed with; or what ``poll`` raised.
     """
-    if timeout_millis == -1:
-        for fence in fences:
-            if fence is not None:
-                expect(fence, Fence, "fence.await").wait()
-        return StatusCode.OK
-    deadline = time.monotonic() + (timeout_millis & 0xFFFFFFFF) / 1000
-    for known in _fences(fences, "fence.await"):
-        left = max(0.0, deadline - time.monotonic())
-        if known is not None and not known.wait(left):
+    limit = math.inf if timeout_millis == -1 else (timeout_millis & 0xFFFFFFFF) / 1000
+    deadline = 0.0
+    for fence in _fences(fences, "fence.await"):
+        if fence is None or fence.wait(0):
+            continue
+        # The clock starts with the first fence that is not reached; mostly there is none.
+        deadline = deadline or time.monotonic() + limit
+        if not wait_polling(fence, poll, deadline):
             return StatusCode.DEADLINE_EXCEEDED
     return StatusCode.OK
+
+
+def wait_polling(fence: Fence, poll: Callable[[], None] | None, deadline: float = math.inf) -> bool:
+    """Waits for a fence, calling ``poll`` a few times a second so that it can end the wait.
+
+    Args:
+        fence: What to wait for.
+        poll: Raises what is to be raised; None for nothing to ask.
+        deadline: On the clock of ``time.monotonic``.
+
+    Returns:
+        False if the deadline passed first.
+    """
+    while not fence.wait(min(_POLL_INTERVAL_S, max(0.0, deadline - time.monotonic()))):
+        if time.monotonic() >= deadline:
+            return False
+        if poll is not None:
+            poll()
+    return True
 
 
 def _fences(fences: tuple[object, ...], where: str) -> list[Fence | None]:

@@ -28,6 +28,7 @@ from iree_wasm_hal.vm.modules.hal import (
     queues,
 )
 from iree_wasm_hal.vm.modules.hal.channels import COLLECTIVES, Channel
+from iree_wasm_hal.vm.modules.hal.fences import fence_await
 from iree_wasm_hal.vm.modules.hal.table import expect
 from iree_wasm_hal.vm.native import PyModule
 from iree_wasm_hal.vm.status import failure
@@ -66,6 +67,7 @@ _TYPES: Mapping[str, type] = {
     "hal.fence": Fence,
     "hal.file": File,
 }
+_FORMAT_CATEGORY = "hal.executable.format"
 
 
 class HalModule(PyModule):
@@ -74,10 +76,17 @@ class HalModule(PyModule):
     Args:
         device: The device that programs see as number 0.
         trace_sink: Where traced tensors go; standard error by default.
+
+    Attributes:
+        refused_formats: Executable formats that the program asked for and the device does not
+            take; they tell why a program found no device.
+        poll: Called now and then while the program waits for a fence; raises to end the wait.
     """
 
     def __init__(self, device: Device, trace_sink: TraceSink | None = None) -> None:
         super().__init__("hal", HAL_MODULE_VERSION, _TYPES)
+        self.refused_formats: list[str] = []
+        self.poll: Callable[[], None] | None = None
         self._device = device
         self._trace_sink = _print_trace if trace_sink is None else trace_sink
         for family in _FAMILIES:
@@ -85,6 +94,7 @@ class HalModule(PyModule):
         self.function("devices.count", "0v_i")(lambda: 1)
         self.function("devices.get", "0i_r")(self._devices_get)
         self.function("device.query.i64", "0rrr_iI")(self._device_query)
+        self.function("fence.await", "0iICrD_i")(self._fence_await)
         self.function("buffer_view.trace", "0rCrD_v")(self._trace)
 
     def lookup(self, function_name: str, calling_convention: str) -> NativeFunction | None:
@@ -105,11 +115,15 @@ class HalModule(PyModule):
         return self._device if index == 0 else None
 
     def _device_query(self, device: object, category: object, key: object) -> tuple[int, int]:
-        known, value = expect(device, Device, "device.query.i64").query_i64(
-            expect(category, VmBuffer, "device.query.i64: category").text(),
-            expect(key, VmBuffer, "device.query.i64: key").text(),
-        )
+        category_text = expect(category, VmBuffer, "device.query.i64: category").text()
+        key_text = expect(key, VmBuffer, "device.query.i64: key").text()
+        known, value = expect(device, Device, "device.query.i64").query_i64(category_text, key_text)
+        if category_text == _FORMAT_CATEGORY and not value:
+            self.refused_formats.append(key_text)
         return int(known), value
+
+    def _fence_await(self, timeout_millis: int, flags: int, fences: tuple[object, ...]) -> int:
+        return fence_await(timeout_millis, fences, self.poll)
 
     def _trace(self, key: object, views: tuple[object, ...]) -> None:
         text = expect(key, VmBuffer, "buffer_view.trace: key").text()
