@@ -2,25 +2,38 @@
 
 from __future__ import annotations
 
+import importlib.util
 import re
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import iree.runtime
 import pytest
+
 from iree_wasm_hal.errors import InvocationError
 from iree_wasm_hal.vm.context import Context
 from iree_wasm_hal.vm.module import BytecodeModule
 from iree_wasm_hal.vm.status import STATUS_NAMES
 
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
 Outcome = tuple[str, object]
 """``("ok", results)`` or ``("failed", status name)``."""
 
 _STATUS = re.compile(r"\b(" + "|".join(STATUS_NAMES[1:]) + r")\b")
+
+_REFERENCE_ERRORS = (
+    RuntimeError,
+    ValueError,
+    IndexError,
+    MemoryError,
+    NotImplementedError,
+    PermissionError,
+)
 
 
 def find_tool(name: str) -> str:
@@ -72,10 +85,9 @@ class ReferenceVm:
         results = iree.runtime.VmVariantList(4)
         try:
             self.context.invoke(self.module.lookup_function(name), given, results)
-        except (RuntimeError, ValueError, IndexError, NotImplementedError, PermissionError) as error:
+        except _REFERENCE_ERRORS as error:
             found = _STATUS.search(str(error))
-            assert found, error
-            return "failed", found.group(1)
+            return "failed", found.group(1) if found else str(error)
         return "ok", tuple(results.get_variant(index) for index in range(len(results)))
 
 
@@ -108,3 +120,49 @@ def both(assemble: Callable[[str], bytes]) -> Callable[[str], tuple[ReferenceVm,
         return cache[text]
 
     return load
+
+
+@pytest.fixture(scope="session")
+def compile_vm(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], bytes]:
+    """Compiles a ``vm.module``, for what the assembler has no text for."""
+    tool = find_tool("iree-compile")
+    directory = tmp_path_factory.mktemp("vm")
+    cache: dict[str, bytes] = {}
+
+    def run(text: str) -> bytes:
+        if text not in cache:
+            target = directory / f"{len(cache)}.vmfb"
+            command = [tool, "--compile-mode=vm", "-", "-o", str(target)]
+            done = subprocess.run(command, input=text, text=True, capture_output=True, check=False)
+            assert done.returncode == 0, done.stderr
+            cache[text] = target.read_bytes()
+        return cache[text]
+
+    return run
+
+
+@pytest.fixture(scope="session")
+def both_compiled(compile_vm: Callable[[str], bytes]) -> Callable[[str], tuple[ReferenceVm, OurVm]]:
+    """A compiled ``vm.module`` loaded into both VMs."""
+
+    def load(text: str) -> tuple[ReferenceVm, OurVm]:
+        data = compile_vm(text)
+        return ReferenceVm(data), OurVm(data)
+
+    return load
+
+
+@pytest.fixture(scope="session")
+def sources() -> list[str]:
+    """Assembly of the other opcode tests, for the census of tested opcodes."""
+    texts = []
+    for name in ("test_vm_arithmetic", "test_vm_objects"):
+        spec = importlib.util.spec_from_file_location(
+            f"census_{name}", Path(__file__).with_name(f"{name}.py")
+        )
+        assert spec is not None
+        assert spec.loader is not None
+        module = importlib.util.module_from_spec(spec)
+        spec.loader.exec_module(module)
+        texts.append(module.SOURCE)
+    return texts

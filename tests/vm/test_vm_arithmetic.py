@@ -12,6 +12,7 @@ import struct
 from typing import TYPE_CHECKING
 
 import pytest
+
 from iree_wasm_hal.errors import InvocationError
 from iree_wasm_hal.vm.isa import INSTRUCTION_SETS, Opcode
 
@@ -88,7 +89,7 @@ _LIBRARY_F32 = {
 }
 
 
-def source() -> str:
+def _source() -> str:
     """A module with one function per arithmetic opcode."""
     lines = ["vm.module @arithmetic version 0"]
     for mnemonic in ARITHMETIC:
@@ -141,6 +142,9 @@ def _operand_text(mnemonic: str, registers: dict[int, str], count: int) -> str:
     return ", ".join(names)
 
 
+SOURCE = _source()
+
+
 def _cases(mnemonic: str) -> Iterator[tuple[int, ...]]:
     reads = _OPERANDS[mnemonic][:-1]
     grids = [(_GRIDS if len(reads) < 3 else _SMALL)[kind] for kind in reads]
@@ -173,7 +177,7 @@ def _equal(mnemonic: str, found: int, expected: int) -> bool:
 
 @pytest.mark.parametrize("mnemonic", ARITHMETIC)
 def test_equals_reference(mnemonic: str, both: Callable[[str], tuple]) -> None:
-    reference, ours = both(source())
+    reference, ours = both(SOURCE)
     name = mnemonic.replace(".", "_")
     ordered = _argument_order(_OPERANDS[mnemonic][:-1])
     count = 0
@@ -196,14 +200,14 @@ def test_equals_reference(mnemonic: str, both: Callable[[str], tuple]) -> None:
 def test_division_by_zero_is_an_error(
     bits: int, operation: str, sign: str, both: Callable[[str], tuple]
 ) -> None:
-    _, ours = both(source())
+    _, ours = both(SOURCE)
     with pytest.raises(InvocationError, match="INVALID_ARGUMENT: integer division by zero"):
         ours.context.function(f"{operation}_i{bits}_{sign}")(5, 0)
 
 
 @pytest.mark.parametrize("bits", [32, 64])
 def test_signed_division_overflow_wraps(bits: int, both: Callable[[str], tuple]) -> None:
-    _, ours = both(source())
+    _, ours = both(SOURCE)
     least = -(1 << (bits - 1))
     assert ours.call(f"div_i{bits}_s", least, -1) == ("ok", (least,))
     assert ours.call(f"rem_i{bits}_s", least, -1) == ("ok", (0,))
