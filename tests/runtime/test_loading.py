@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import dataclasses
 import io
 import subprocess
 import sys
@@ -11,6 +12,7 @@ import numpy as np
 import pytest
 
 import iree_wasm_hal as iwh
+from iree_wasm_hal.engine import Feature
 
 if TYPE_CHECKING:
     from iree_wasm_hal.engine import Engine
@@ -258,6 +260,71 @@ def test_custom_modules_in_python(load_wasm: LoadWasm) -> None:
     with pytest.raises(iwh.InvocationError, match="custom code failed") as caught:
         module["fail"]()
     assert caught.value.status == "ABORTED"
+
+
+def test_modules_of_bytecode_are_linked(
+    compile_wasm: Callable[..., Path], load_wasm: LoadWasm
+) -> None:
+    library = compile_wasm(
+        """
+        module @library {
+          util.func public @twice(%a: i32) -> i32 {
+            %0 = arith.addi %a, %a : i32
+            util.return %0 : i32
+          }
+        }
+        """
+    )
+    program = """
+      module @program {
+        util.func private @library.twice(%a: i32) -> i32
+        util.func public @main(%a: i32) -> i32 {
+          %0 = util.call @library.twice(%a) : (i32) -> i32
+          util.return %0 : i32
+        }
+      }
+    """
+    module = load_wasm(program, modules=[iwh.BytecodeModule.from_bytes(library.read_bytes())])
+    assert list(module) == ["main"]
+    assert module.main(21) == 42
+
+
+class LimitedEngine:
+    """An engine that says it lacks a feature."""
+
+    def __init__(self, engine: Engine, missing: Feature) -> None:
+        self._engine = engine
+        features = engine.info.features - {missing}
+        self.info = dataclasses.replace(engine.info, features=features)
+
+    def __getattr__(self, name: str) -> object:
+        return getattr(self._engine, name)
+
+
+FAT_SOURCE = b"""
+  func.func @add(%a: tensor<4xf32>, %b: tensor<4xf32>) -> tensor<4xf32> {
+    %0 = arith.addf %a, %b : tensor<4xf32>
+    return %0 : tensor<4xf32>
+  }
+"""
+
+
+def test_a_fat_archive_runs_the_kernels_that_the_engine_has(engine: Engine) -> None:
+    archive = iwh.compile(FAT_SOURCE, target="wasm32-simd128,wasm32")
+    for opened in (engine, LimitedEngine(engine, Feature.SIMD128)):
+        with iwh.load(archive, engine=opened) as module:  # type: ignore[arg-type]  # a stand-in
+            np.testing.assert_array_equal(module.add(F4, F4), F4 * 2)
+
+
+def test_a_missing_feature_is_named_with_the_engines_that_have_it(engine: Engine) -> None:
+    limited = LimitedEngine(engine, Feature.SIMD128)
+    stock = iwh.compile(FAT_SOURCE)
+    fat = iwh.compile(FAT_SOURCE, target="wasm32-simd128,wasm64")
+    for archive in (stock, fat):
+        with pytest.raises(
+            iwh.IncompatibleTargetError, match=r"needs simd128.*, which wasmtime .* lacks"
+        ):
+            iwh.load(archive, engine=limited)  # type: ignore[arg-type]  # a stand-in
 
 
 def test_importing_the_package_loads_no_plugin_and_no_native_library() -> None:

@@ -263,6 +263,39 @@ def test_state_is_kept_per_module_and_results_do_not_change_later(load_wasm: Loa
     assert (one.count(), other.count()) == (5, 0)
 
 
+EXPORTED_STATE = """
+  util.global private mutable @s = dense<1> : tensor<4xi32>
+  func.func @get() -> tensor<4xi32> {
+    %s = util.global.load @s : tensor<4xi32>
+    return %s : tensor<4xi32>
+  }
+  func.func @set(%a: tensor<4xi32>) {
+    util.global.store %a, @s : tensor<4xi32>
+    return
+  }
+  func.func @double() {
+    %s = util.global.load @s : tensor<4xi32>
+    %0 = arith.addi %s, %s : tensor<4xi32>
+    util.global.store %0, @s : tensor<4xi32>
+    return
+  }
+"""
+
+
+def test_arrays_and_state_do_not_share_memory(load_wasm: LoadWasm) -> None:
+    module = load_wasm(EXPORTED_STATE)
+    first = module.get()
+    module.double()
+    np.testing.assert_array_equal(first, [1, 1, 1, 1])
+    argument = np.array([5, 6, 7, 8], np.int32)
+    module.set(argument)
+    argument[:] = 0
+    second = module.get()
+    module.set(second)
+    second[:] = 0
+    np.testing.assert_array_equal(module.get(), [5, 6, 7, 8])
+
+
 ELEMENTS = {
     "i1": np.dtype(bool),
     "i8": np.dtype(np.int8),
