@@ -47,7 +47,7 @@ Call = Callable[[Array, Array], object]
 def compile_source(directory: Path, name: str, flags: list[str]) -> bytes:
     output = directory / f"{name}.vmfb"
     compiler = Path(sys.executable).parent / "iree-compile"
-    command = [compiler, "-", "-o", output, *COMMON, *flags]
+    command = [str(compiler), "-", "-o", str(output), *COMMON, *flags]
     subprocess.run(command, input=SOURCE, text=True, check=True)
     return output.read_bytes()
 

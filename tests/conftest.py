@@ -42,7 +42,7 @@ def _compile(tmp_path_factory: pytest.TempPathFactory) -> Compile:
         digest = hashlib.sha256("\0".join([source, *flags]).encode()).hexdigest()[:16]
         output = folder / f"{digest}.vmfb"
         if not output.exists():
-            command = [_BIN / "iree-compile", "-", "-o", output, *flags]
+            command = [str(_BIN / "iree-compile"), "-", "-o", str(output), *flags]
             result = subprocess.run(
                 command, input=source, capture_output=True, text=True, check=False
             )

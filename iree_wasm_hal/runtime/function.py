@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from functools import partial
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from iree_wasm_hal.errors import ArgumentError, ClosedError
 from iree_wasm_hal.hal.fence import Fence
@@ -108,7 +108,7 @@ class Function:
     def __repr__(self) -> str:
         return f"<iree_wasm_hal function {self.signature}>"
 
-    def __call__(self, *arguments: object, copy: bool = False) -> object:
+    def __call__(self, *arguments: object, copy: bool = False) -> Any:
         """Runs the function and waits for its results.
 
         Args:
@@ -117,7 +117,8 @@ class Function:
             copy: Whether to copy array results out of the linear memory.
 
         Returns:
-            None for no result, the value for one, a tuple for more.
+            None for no result, the value for one, a tuple for more. A value is an array for a
+            tensor, an int, float or bool for a scalar; only the program knows which.
 
         Raises:
             ArgumentError: Number, shape or dtype of the arguments is wrong.
@@ -240,7 +241,7 @@ class Invocation:
         """Whether ``results`` would not block."""
         return self.fence.is_reached or self.fence.failure is not None
 
-    def results(self, timeout_s: float | None = None, *, copy: bool = False) -> object:
+    def results(self, timeout_s: float | None = None, *, copy: bool = False) -> Any:
         """Waits for the results and returns them as a call does.
 
         Raises:

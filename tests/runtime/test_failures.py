@@ -95,7 +95,11 @@ def test_a_deadline_ends_host_code_and_kernels(load_wasm: LoadWasm) -> None:
     deadline_s = 0.2
     module = load_wasm(SOURCE, deadline_s=deadline_s)
     spinning = load_wasm(SPIN_IN_KERNEL, deadline_s=deadline_s)
-    for call in (lambda: module.spin_on_host(-1), lambda: spinning.spin(np.zeros(4, np.int32))):
+    calls: list[Callable[[], object]] = [
+        lambda: module.spin_on_host(-1),
+        lambda: spinning.spin(np.zeros(4, np.int32)),
+    ]
+    for call in calls:
         start = time.monotonic()
         with pytest.raises(iwh.InterruptedCallError):
             call()
@@ -107,10 +111,11 @@ def test_a_deadline_ends_host_code_and_kernels(load_wasm: LoadWasm) -> None:
 
 def test_another_thread_interrupts_a_call(load_wasm: LoadWasm) -> None:
     module, spinning = load_wasm(SOURCE), load_wasm(SPIN_IN_KERNEL)
-    for target, call in (
+    calls: list[tuple[iwh.Module, Callable[[], object]]] = [
         (module, lambda: module.spin_on_host(-1)),
         (spinning, lambda: spinning.spin(np.zeros(4, np.int32))),
-    ):
+    ]
+    for target, call in calls:
         done = threading.Event()
 
         def interrupt(target: iwh.Module = target, done: threading.Event = done) -> None:

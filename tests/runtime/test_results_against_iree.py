@@ -29,7 +29,7 @@ def elementwise(name: str, operation: str, element: str) -> str:
 
 
 INTEGER_OPERATIONS = ["addi", "subi", "muli", "andi", "xori", "maxsi", "minui", "divui", "remsi"]
-INTEGER_TYPES = {"i8": np.int8, "i16": np.int16, "i32": np.int32, "i64": np.int64}
+INTEGER_TYPES: dict[str, Any] = {"i8": np.int8, "i16": np.int16, "i32": np.int32, "i64": np.int64}
 INTEGERS = "".join(
     elementwise(f"{operation}_{element}", f"arith.{operation}", element)
     for operation in INTEGER_OPERATIONS
