@@ -189,7 +189,6 @@ def _verify_function(
     name: str,
 ) -> VerifiedFunction:
     descriptor = module.function_descriptors[ordinal]
-    counts = (descriptor.i32_register_count, descriptor.ref_register_count)
     convention = conventions[ordinal]
 
     def callee(function: int) -> CallingConvention:
@@ -197,7 +196,7 @@ def _verify_function(
 
     try:
         arguments = argument_registers(convention)
-        _check_frame(convention, arguments, counts)
+        counts = _frame(descriptor, convention, arguments)
         blocks = _decode(module, descriptor, bounds, counts)
         _check_imports_only(blocks)
         flow = check_types(blocks, convention, callee, i32_count=counts[0], ref_count=counts[1])
@@ -207,17 +206,20 @@ def _verify_function(
     return VerifiedFunction(ordinal, name, convention, arguments, blocks, flow)
 
 
-def _check_frame(
-    convention: CallingConvention, arguments: tuple[int, ...], counts: tuple[int, int]
-) -> None:
+def _frame(
+    descriptor: FunctionDescriptor, convention: CallingConvention, arguments: tuple[int, ...]
+) -> tuple[int, int]:
+    """Value and ref registers of a frame.
+
+    An argument that the function never touches may lie past the descriptor's counts: IREE's
+    assembler counts only the registers that instructions name.
+    """
+    counts = [descriptor.i32_register_count, descriptor.ref_register_count]
     for register, kind in zip(arguments, convention.arguments, strict=True):
         is_ref = bool(register & REF_BIT)
         end = (register & ~REF_BIT) + (2 if kind in ("I", "F") else 1)
-        if end > counts[is_ref]:
-            raise BytecodeError(
-                f"arguments of {convention.text} do not fit {counts[0]} value and {counts[1]} ref"
-                " registers"
-            )
+        counts[is_ref] = max(counts[is_ref], end)
+    return counts[0], counts[1]
 
 
 def _decode(
