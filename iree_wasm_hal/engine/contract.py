@@ -136,11 +136,13 @@ class Memory(Protocol):
 
     @property
     def page_count(self) -> int:
-        """Current size in pages (64 KiB)."""
+        """Current size in pages (64 KiB). Does not wait for a running call."""
         ...
 
     def grow(self, delta_page_count: int) -> None:
         """Grows the memory; its base address never changes.
+
+        May wait for a call that runs on an unshared memory.
 
         Raises:
             LimitError: The declared maximum or the machine does not allow it.
@@ -184,19 +186,23 @@ class Instance(Protocol):
     """A program bound to a memory, for one worker thread at a time (thread-compatible)."""
 
     def function(self, name: str) -> WasmFunction:
-        """The exported function ``name``.
+        """The exported function ``name``, of i32 and i64 and at most one result.
 
-        Calling it raises TrapError (a trap), InterruptedCallError (``interrupt``) or
-        ClosedError. The instance stays usable after each of them but ClosedError. Integers are
-        taken modulo 2**32 or 2**64 and come back signed.
+        Calling it raises TrapError (a trap), InterruptedCallError (``interrupt``), ArgumentError
+        (not that many integers) or ClosedError. The instance stays usable after each of them but
+        ClosedError. Integers are taken modulo 2**32 or 2**64 and come back signed. The calling
+        thread needs a native stack of 2 MiB or more.
 
         Raises:
-            EngineError: There is no such exported function.
+            EngineError: There is no such exported function, or it has other types.
         """
         ...
 
     def interrupt(self) -> None:
         """Ends the call that is running on this instance, from any thread; no-op otherwise.
+
+        Ends no other call, on this instance or another. Returns at once: the call ends at its next
+        loop or call, and one that sleeps in ``memory.atomic.wait`` may sleep on.
 
         Raises:
             EngineError: The engine lacks ``Feature.INTERRUPT``.
