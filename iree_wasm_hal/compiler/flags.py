@@ -26,8 +26,8 @@ def _target_attribute(target: Target) -> str:
         'cpu = ""',
         f'cpu_features = "{",".join(target.cpu_features)}"',
     ]
-    if target.vector_byte_length:
-        fields.append(f"native_vector_size = {target.vector_byte_length} : i64")
+    # The attribute has no default: without it the compiler divides by zero.
+    fields.append(f"native_vector_size = {target.vector_byte_length or 16} : i64")
     return f'#hal.executable.target<"llvm-cpu", "{target.format}", {{{", ".join(fields)}}}>'
 
 
