@@ -109,7 +109,7 @@ def _imports(module: KernelModule, reader: Reader) -> None:
                 raise reader.error(f"table of {element_type:#04x}, expected funcref (0x70)", at)
             imported = _limits(reader)
         elif kind == _MEMORY_KIND:
-            imported = _limits(reader)
+            imported = _memory_limits(reader)
         elif kind == _GLOBAL_KIND:
             imported = _global_type(reader)
         elif kind == _TAG_KIND:
@@ -136,7 +136,22 @@ def _limits(reader: Reader) -> Limits:
     bit_count = 64 if flags & 4 else 32
     minimum = reader.uleb128(bit_count)
     maximum = reader.uleb128(bit_count) if flags & 1 else None
+    if maximum is not None and minimum > maximum:
+        raise reader.error(f"limits have minimum {minimum} above maximum {maximum}", at)
     return Limits(minimum, maximum, bool(flags & 2), bool(flags & 4))
+
+
+def _memory_limits(reader: Reader) -> Limits:
+    at = reader.offset
+    limits = _limits(reader)
+    # Of 64 KiB: all that an address can reach.
+    page_limit = 1 << (48 if limits.index64 else 16)
+    largest = limits.minimum if limits.maximum is None else limits.maximum
+    if largest > page_limit:
+        raise reader.error(f"memory of {largest} pages, at most {page_limit} are possible", at)
+    if limits.shared and limits.maximum is None:
+        raise reader.error("shared memory without a maximum", at)
+    return limits
 
 
 def _global_type(reader: Reader) -> GlobalType:

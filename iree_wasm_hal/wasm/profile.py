@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING
 from iree_wasm_hal.errors import KernelProfileError, LimitError
 from iree_wasm_hal.wasm.dylink import DynamicLinkInfo, parse_dylink
 from iree_wasm_hal.wasm.features import instruction_features, parse_target_features, type_features
-from iree_wasm_hal.wasm.instructions import scan_body
 from iree_wasm_hal.wasm.kernel_module import (
     I32,
     I64,
@@ -23,6 +22,7 @@ from iree_wasm_hal.wasm.kernel_module import (
     KernelModule,
     Limits,
 )
+from iree_wasm_hal.wasm.profile_code import check_code
 from iree_wasm_hal.wasm.sections import SectionId
 
 if TYPE_CHECKING:
@@ -58,22 +58,6 @@ _FORBIDDEN_SECTIONS = {
     SectionId.MEMORY: "a memory of its own",
     SectionId.START: "a start function",
     SectionId.TAG: "exception tags",
-}
-_FORBIDDEN_INSTRUCTIONS = {
-    b"\x25": "table.get",
-    b"\x26": "table.set",
-    b"\x40": "memory.grow",
-    b"\xfc\x08": "memory.init",
-    b"\xfc\x09": "data.drop",
-    b"\xfc\x0c": "table.init",
-    b"\xfc\x0d": "elem.drop",
-    b"\xfc\x0e": "table.copy",
-    b"\xfc\x0f": "table.grow",
-    b"\xfc\x10": "table.size",
-    b"\xfc\x11": "table.fill",
-    b"\xfe\x00": "memory.atomic.notify",
-    b"\xfe\x01": "memory.atomic.wait32",
-    b"\xfe\x02": "memory.atomic.wait64",
 }
 
 
@@ -118,7 +102,7 @@ def check_profile(module: KernelModule) -> KernelProfile:
     query, relocations = _check_exports(module, I64 if index64 else I32)
     _check_elements(module, link_info, table_index64=table_index64)
     _check_data(module, link_info, index64=index64)
-    instructions = _check_code(module, index64=index64)
+    instructions = check_code(module, index64=index64)
     declared: tuple[str, ...] = ()
     for section in module.custom_sections("target_features"):
         declared += parse_target_features(section.reader(module.data))
@@ -183,6 +167,8 @@ def _check_imports(module: KernelModule) -> tuple[bool, bool]:
         seen.add((entry.module, entry.name))
         _check_import(entry, index64=index64)
         if entry.kind == "table" and isinstance(entry.type, Limits):
+            if entry.type.shared:
+                raise KernelProfileError("kernel module imports a shared table")
             table_index64 = entry.type.index64
             _limit("kernel table entries", entry.type.minimum, MAX_TABLE_SIZE)
     return index64, table_index64
@@ -233,6 +219,13 @@ def _check_exports(module: KernelModule, pointer: int) -> tuple[int, int | None]
         QUERY: FunctionType(bytes([I32, pointer]), bytes([pointer])),
         APPLY_RELOCATIONS: FunctionType(b"", b""),
     }
+    counts = {
+        "function": len(module.functions),
+        "table": len(module.imported("table")),
+        "memory": len(module.imported("memory")),
+        "global": len(module.imported("global")) + len(module.globals),
+        "tag": 0,
+    }
     found: dict[str, int] = {}
     for export in module.exports:
         if export.name.startswith(RESERVED_PREFIX):
@@ -240,9 +233,10 @@ def _check_exports(module: KernelModule, pointer: int) -> tuple[int, int | None]
                 f"kernel module exports {export.name!r}; names that start with "
                 f"{RESERVED_PREFIX!r} are taken"
             )
-        if export.kind == "function" and export.index >= len(module.functions):
+        count = counts[export.kind]
+        if export.index >= count:
             raise KernelProfileError(
-                f"kernel module exports function {export.index} of {len(module.functions)}"
+                f"kernel module exports {export.kind} {export.index} of {count}"
             )
         if export.name not in expected:
             continue
@@ -318,21 +312,3 @@ def _check_data(module: KernelModule, link_info: DynamicLinkInfo, *, index64: bo
                 f"kernel module has {what} up to byte {end}; dylink.0 announces "
                 f"{link_info.memory_byte_length}"
             )
-
-
-def _check_code(module: KernelModule, *, index64: bool) -> set[bytes]:
-    """Returns all distinct instructions."""
-    distinct: set[bytes] = set()
-    for index, body in enumerate(module.bodies):
-        found = scan_body(module.data, body.code_start, body.end, index64=index64)
-        found -= distinct
-        for instruction in found:
-            # Three prefixes start opcodes of two bytes.
-            opcode = instruction[: 2 if instruction[0] >= 0xFC else 1]
-            if opcode in _FORBIDDEN_INSTRUCTIONS:
-                raise KernelProfileError(
-                    f"kernel module uses {_FORBIDDEN_INSTRUCTIONS[opcode]} in function {index}, "
-                    "which kernels must not"
-                )
-        distinct |= found
-    return distinct

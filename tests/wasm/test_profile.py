@@ -194,6 +194,66 @@ def test_what_no_compiler_emits_is_refused(name: str) -> None:
         check(assemble(text))
 
 
+PATCHES = {
+    # What relinking appends must not become reachable.
+    "call of an appended function": (
+        body("local.get 0 call $f"),
+        (b"\x20\x00\x10\x01", b"\x20\x00\x10\x05"),
+        "names function 5 of 2 in function 1",
+    ),
+    "reference to an appended function": (
+        body("ref.func $f drop i32.const 0") + "(elem (global.get $table_base) func $f)",
+        (b"\xd2\x01", b"\xd2\x07"),
+        "names function 7 of 2 in function 1",
+    ),
+    "indirect call of an appended type": (
+        body("local.get 0 local.get 0 call_indirect (param i32) (result i32)"),
+        (b"\x11\x01\x00", b"\x11\x03\x00"),
+        "names type 3 of 2 in function 1",
+    ),
+    "block of an appended type": (
+        f"{GOOD} (type (func (param i32))) (func (param i32) local.get 0 (block (param i32) drop))",
+        (b"\x20\x00\x02\x00", b"\x20\x00\x02\x09"),
+        "names type 9 of 2 in function 1",
+    ),
+    "assigned memory base": (
+        STACK.replace("i32", "(mut i32)") + GOOD + "(func i32.const 0 global.set 0)",
+        (b"\x41\x00\x24\x00", b"\x41\x00\x24\x01"),
+        r"sets env\.__memory_base, a constant, in function 1",
+    ),
+    "export of a missing global": (
+        f'{GOOD} (export "g" (global 1))',
+        (b"\x01g\x03\x01", b"\x01g\x03\x02"),
+        "exports global 2 of 2",
+    ),
+    "element of a missing function": (
+        f"{GOOD} (elem (global.get $table_base) func $query)",
+        (b"\x23\x01\x0b\x01\x00", b"\x23\x01\x0b\x01\x01"),
+        "element segment 0 with function 1 of 1",
+    ),
+    "shared table": (
+        GOOD,
+        (b"\x01\x70\x00\x02", b"\x01\x70\x03\x02\x02"),
+        "imports a shared table",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", PATCHES)
+def test_index_beyond_the_kernel_is_refused(name: str) -> None:
+    text, (old, new), message = PATCHES[name]
+    good = assemble(text)
+    check(good)
+    bad = good.replace(old, new)
+    assert good.count(old) == 1
+    if len(new) > len(old):
+        # The import section has grown by a byte.
+        at = good.index(b"\x03env") - 2
+        bad = bad[:at] + bytes([bad[at] + 1]) + bad[at + 1 :]
+    with pytest.raises((KernelProfileError, MalformedWasmError), match=message):
+        check(bad)
+
+
 def subsection(kind: int, contents: bytes) -> bytes:
     return bytes([kind]) + uleb(len(contents)) + contents
 
