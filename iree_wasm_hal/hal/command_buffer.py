@@ -312,7 +312,7 @@ class CommandBuffer:
                 byte_length = buffer.byte_length - byte_offset
             buffer.check_range(byte_offset, byte_length)
             if buffer.allocation.memory is not self._memory:
-                raise other_device_error()
+                raise other_device_error("a buffer")
             block = buffer.allocation.retain_block()
             self._resources.append(block)
             start = block.guest_ptr + buffer.byte_offset + byte_offset
@@ -341,6 +341,8 @@ class CommandBuffer:
         bindings: Sequence[tuple[Any, ...]],
     ) -> None:
         export = executable.export(function_id)
+        if executable.memory is not self._memory:
+            raise other_device_error(f"executable {executable.name!r}")
         _check_counts(export, constants, bindings)
         references = []
         for binding in bindings:

@@ -37,6 +37,7 @@ __all__ = ["DEFAULT_MAX_MEMORY_BYTES", "AllocaFlags", "Device"]
 DEFAULT_MAX_MEMORY_BYTES = (1 << 32) - PAGE_SIZE
 """4 GiB less a page: the most that 32-bit byte lengths can express."""
 
+_MAX_REFUSED_FORMATS = 16
 _INITIAL_BYTE_LENGTH = RESERVED_BYTE_LENGTH + STACK_BYTE_LENGTH + (1 << 20)
 
 
@@ -69,7 +70,7 @@ class Device:
     Attributes:
         allocator: Allocates buffers on this device.
         identifier: Matched by ``hal.device.id`` queries.
-        refused_formats: Executable formats that programs asked for and that it does not take.
+        refused_formats: The last executable formats that programs asked for and it does not take.
     """
 
     def __init__(
@@ -156,7 +157,7 @@ class Device:
         if category == "hal.executable.format":
             taken = self._takes(key)
             if not taken and key not in self.refused_formats:
-                self.refused_formats.append(key)
+                self.refused_formats = [*self.refused_formats, key][-_MAX_REFUSED_FORMATS:]
             return True, int(taken)
         if category in {"hal.device", "hal.dispatch"} and key == "concurrency":
             return True, self.threads

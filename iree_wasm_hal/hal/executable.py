@@ -69,6 +69,7 @@ class Executable:
     Attributes:
         name: For messages.
         index: Number of this executable on its device, as command streams name it.
+        memory: The device's.
         exports: Kernels by export ordinal.
         environment_ptr: Guest address of its environment structure.
         entries: By worker index.
@@ -82,6 +83,7 @@ class Executable:
         "environment_ptr",
         "exports",
         "index",
+        "memory",
         "name",
     )
 
@@ -89,6 +91,7 @@ class Executable:
         self,
         name: str,
         index: int,
+        memory: GuestMemory,
         entries: tuple[Entry, ...],
         *,
         exports: tuple[Export, ...] = (),
@@ -99,6 +102,7 @@ class Executable:
         self.index = index
         self.exports = exports
         self.environment_ptr = environment_ptr
+        self.memory = memory
         self.entries = entries
         self._blocks = blocks
         self._ordinals = {export.name: i for i, export in reversed([*enumerate(exports)])}
@@ -166,7 +170,7 @@ class ExecutableLoader:
         Its index is one that no dispatch has.
         """
         module = executor_module(memory=self.memory.type, atomics=self.atomics)
-        return Executable("executor", 0xFFFFFFFF, self._instantiate(module, 0))
+        return Executable("executor", 0xFFFFFFFF, self.memory, self._instantiate(module, 0))
 
     def load(self, kernel: bytes, constants: bytes, name: str) -> Executable:
         """Loads a kernel module.
@@ -198,6 +202,7 @@ class ExecutableLoader:
         executable = Executable(
             name or library.name,
             self.next_index,
+            self.memory,
             entries,
             exports=library.exports,
             environment_ptr=environment.guest_ptr,

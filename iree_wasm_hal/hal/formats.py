@@ -16,6 +16,8 @@ from iree_wasm_hal.errors import IncompatibleTargetError
 __all__ = ["ExecutableFormat", "incompatible_format_error"]
 
 _PREFIXES = {"system-wasm-wasm_32": False, "system-wasm-wasm_64": True}
+# ``wide`` (tiles for engines that merge vector operations) is no word here: such kernels run
+# everywhere but are slower where nothing is merged, and no engine yet says that it does.
 _WORDS: dict[str, frozenset[Feature]] = {
     "simd": frozenset({Feature.SIMD128}),
     "simd128": frozenset({Feature.SIMD128}),

@@ -15,7 +15,7 @@ class DeviceStatistics:
     submissions: int
     """Command buffers executed."""
     engine_calls: int
-    """Calls into the engine for them: one each, and one per switch of executables."""
+    """Calls into the engine for them: one per worker that takes part, and one per switch."""
     executable_switches: int
     """Times that a command stream went on in another executable."""
     dispatches: int

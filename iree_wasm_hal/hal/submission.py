@@ -182,7 +182,7 @@ class Submission:
                     f"binding table slot {slot} needs a buffer of {required} bytes, got none",
                 )
             if buffer.allocation.memory is not self._memory:
-                raise other_device_error()
+                raise other_device_error("a buffer")
             buffer.allocation.retain_block()
             if byte_length == WHOLE_BUFFER:
                 byte_length = buffer.byte_length - byte_offset
@@ -195,8 +195,10 @@ class Submission:
                 )
 
 
-def other_device_error() -> InvocationError:
-    """The error for a buffer whose memory is another device's."""
+def other_device_error(what: str) -> InvocationError:
+    """The error for something whose memory is another device's."""
     return invocation_error(
-        StatusCode.INVALID_ARGUMENT, "a buffer of another device; copy it through the host"
+        StatusCode.INVALID_ARGUMENT,
+        f"{what} of another device; each device has a memory of its own, so copy data through "
+        "the host and load executables on each",
     )

@@ -107,7 +107,7 @@ class WorkerPool:
         self._local_memory_byte_length = 0
         self._current: Submission | None = None
         self._loading: Instance | None = None
-        lock = threading.Lock()
+        lock = threading.RLock()  # stop() may come from a finalizer, in any thread
         self._work = threading.Condition(lock)
         self._done = threading.Condition(lock)
         self._job: _Job | None = None
