@@ -29,6 +29,9 @@ if TYPE_CHECKING:
 __all__ = ["WorkerPool"]
 
 _STOP_OFFSET = SUBMISSION_BLOCK.offset("stop")
+_NATIVE_STACK_BYTE_LENGTH = 8 << 20
+"""Stack of a helper's thread: engines need 2 MiB or more, and some platforms give 128 KiB."""
+
 _STATUS_TEXT = {
     Status.BAD_COMMAND: "its opcode was overwritten; a kernel wrote outside its buffers",
     Status.LOCAL_MEMORY: "workgroup-local memory is too small",
@@ -119,8 +122,8 @@ class WorkerPool:
             )
             for worker in self.workers[1:]
         ]
-        for helper in self._helpers:
-            helper.start()
+        if self._helpers:
+            self._start_helpers()
 
     def call(self, instance: Instance, function: WasmFunction, *arguments: int) -> int | None:
         """Calls a function of a module that is being loaded, under the deadline.
@@ -227,6 +230,14 @@ class WorkerPool:
         return decode_submission_block(
             self._memory.view[start : start + SUBMISSION_BLOCK.byte_length]
         )
+
+    def _start_helpers(self) -> None:
+        previous = threading.stack_size(_NATIVE_STACK_BYTE_LENGTH)
+        try:
+            for helper in self._helpers:
+                helper.start()
+        finally:
+            threading.stack_size(previous)
 
     def _serve(self, worker: Worker) -> None:
         """What a helper's thread does."""
