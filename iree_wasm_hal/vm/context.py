@@ -15,6 +15,7 @@ from iree_wasm_hal.vm.account import DEFAULT_MAX_BYTES, MemoryAccount
 from iree_wasm_hal.vm.budget import Budget
 from iree_wasm_hal.vm.instance import ModuleInstance
 from iree_wasm_hal.vm.module import BytecodeModule, ExportedFunction
+from iree_wasm_hal.vm.native import check_results
 from iree_wasm_hal.vm.numbers import round_f32, wrap32, wrap64
 from iree_wasm_hal.vm.types import BUILTIN_TYPES
 
@@ -204,7 +205,8 @@ class Context:
         elif provider is not None:
             found = provider.lookup(function_name, convention.text)
             if found is not None:
-                return found
+                trusted = getattr(provider, "trusted_results", False)
+                return found if trusted else check_results(found, item.full_name, convention)
             served = provider.served_conventions(function_name)
         if item.is_optional:
             return None

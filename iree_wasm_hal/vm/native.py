@@ -14,9 +14,10 @@ convention):
                tuple of tuples
 =============  ==========================================================================
 
-No result: return None. One result: return the value. More: return a tuple of them. Integer
-results are wrapped and ``f`` results rounded by the caller; a ref result of a wrong class is
-found where the program uses it.
+No result: return None. One result: return the value. More: return a tuple of them. Results are
+checked, integers wrapped and ``f`` values rounded, unless the module has an attribute
+``trusted_results`` that is true: then it must return canonical values itself. A ref result of a
+wrong class is found where the program uses it.
 
 Errors that stand for a failed call are ``InvocationError`` (see ``vm.status.failure``); any other
 exception passes through unchanged.
@@ -25,11 +26,16 @@ exception passes through unchanged.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Protocol, TypeVar
+from typing import TYPE_CHECKING, Protocol, TypeVar
 
-from iree_wasm_hal.vm.calling_convention import parse_calling_convention
+from iree_wasm_hal.vm.calling_convention import CallingConvention, parse_calling_convention
+from iree_wasm_hal.vm.numbers import round_f32, wrap32, wrap64
+from iree_wasm_hal.vm.status import failure
 
-__all__ = ["NativeFunction", "NativeModule", "PyModule"]
+if TYPE_CHECKING:
+    from iree_wasm_hal.errors import InvocationError
+
+__all__ = ["NativeFunction", "NativeModule", "PyModule", "check_results"]
 
 NativeFunction = Callable[..., object]
 """What ``NativeModule.lookup`` gives: called positionally as the module docstring says."""
@@ -67,6 +73,51 @@ class NativeModule(Protocol):
     def served_conventions(self, function_name: str) -> tuple[str, ...]:
         """Calling conventions served under this name, for error messages; may be empty."""
         ...
+
+
+def check_results(
+    function: NativeFunction, full_name: str, convention: CallingConvention
+) -> NativeFunction:
+    """A function whose results are as its calling convention says.
+
+    Args:
+        function: The Python function.
+        full_name: For messages.
+        convention: Under which it is called.
+
+    Returns:
+        The function itself where there is nothing to check. Otherwise a wrapper, which raises
+        InvocationError (INTERNAL) when a result is no number or the count is wrong.
+    """
+    kinds = convention.results
+    if kinds in ("", "r"):
+        return function
+
+    def wrong(result: object) -> InvocationError:
+        return failure(
+            "INTERNAL",
+            f"{full_name} returned {result!r}; its results are {kinds!r} ({convention.text})",
+        )
+
+    def one(result: object, kind: str) -> object:
+        if kind == "r":
+            return result
+        if kind in "iI" and isinstance(result, int):
+            return wrap32(result) if kind == "i" else wrap64(result)
+        if kind in "fF" and isinstance(result, (int, float)):
+            return round_f32(float(result)) if kind == "f" else float(result)
+        raise wrong(result)
+
+    if len(kinds) == 1:
+        return lambda *arguments: one(function(*arguments), kinds)
+
+    def call(*arguments: object) -> tuple[object, ...]:
+        results = function(*arguments)
+        if not isinstance(results, tuple) or len(results) != len(kinds):
+            raise wrong(results)
+        return tuple(map(one, results, kinds))
+
+    return call
 
 
 class PyModule:
