@@ -5,28 +5,32 @@ Spec: runtime/src/iree/hal/device.h; queries as runtime/src/iree/hal/drivers/loc
 
 from __future__ import annotations
 
-import re
 import weakref
 from typing import TYPE_CHECKING
 
-from iree_wasm_hal.engine.contract import PAGE_SIZE, Engine, Feature, MemoryType
-from iree_wasm_hal.errors import ArgumentError, EngineError, Error
+from iree_wasm_hal.errors import Error
 from iree_wasm_hal.hal import transfer
 from iree_wasm_hal.hal.allocator import Allocator
 from iree_wasm_hal.hal.command_buffer import CommandBuffer
+from iree_wasm_hal.hal.device_options import (
+    DEFAULT_MAX_MEMORY_BYTES,
+    check_threads,
+    matches_pattern,
+    memory_type,
+)
 from iree_wasm_hal.hal.executable import Executable, ExecutableLoader
 from iree_wasm_hal.hal.formats import ExecutableFormat, incompatible_format_error
 from iree_wasm_hal.hal.guest_memory import GuestMemory
 from iree_wasm_hal.hal.scheduling import Scheduler
 from iree_wasm_hal.hal.statistics import Counters, DeviceStatistics
-from iree_wasm_hal.hal.suballocator import RESERVED_BYTE_LENGTH, Suballocator
+from iree_wasm_hal.hal.suballocator import Suballocator
 from iree_wasm_hal.hal.watchdog import Watchdog
-from iree_wasm_hal.hal.worker import STACK_BYTE_LENGTH
 from iree_wasm_hal.hal.worker_pool import WorkerPool
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from iree_wasm_hal.engine.contract import Engine
     from iree_wasm_hal.hal.buffer import Buffer
     from iree_wasm_hal.hal.fence import Fence
     from iree_wasm_hal.hal.file import File
@@ -34,11 +38,7 @@ if TYPE_CHECKING:
 
 __all__ = ["DEFAULT_MAX_MEMORY_BYTES", "AllocaFlags", "Device"]
 
-DEFAULT_MAX_MEMORY_BYTES = (1 << 32) - PAGE_SIZE
-"""4 GiB less a page: the most that 32-bit byte lengths can express."""
-
 _MAX_REFUSED_FORMATS = 16
-_INITIAL_BYTE_LENGTH = RESERVED_BYTE_LENGTH + STACK_BYTE_LENGTH + (1 << 20)
 
 
 class AllocaFlags:
@@ -83,10 +83,7 @@ class Device:
         shared_memory: bool = False,
         deadline_s: float | None = None,
     ) -> None:
-        if threads < 1:
-            raise ArgumentError(f"threads is {threads}; expected 1 or more")
-        if threads > 1:
-            _check_threads(engine, threads)
+        check_threads(engine.info, threads)
         self.engine = engine
         self.identifier = "local-wasm"
         self.threads = threads
@@ -95,7 +92,7 @@ class Device:
         self._counters = Counters()
         self._memory = GuestMemory(
             engine,
-            _memory_type(max_memory_bytes, memory64=memory64, shared=shared_memory or threads > 1),
+            memory_type(max_memory_bytes, memory64=memory64, shared=shared_memory or threads > 1),
         )
         suballocator = Suballocator(self._memory)
         self._suballocator = suballocator
@@ -153,7 +150,7 @@ class Device:
             Whether the key is known, and its value.
         """
         if category == "hal.device.id":
-            return True, int(_matches(key, self.identifier))
+            return True, int(matches_pattern(key, self.identifier))
         if category == "hal.executable.format":
             taken = self._takes(key)
             if not taken and key not in self.refused_formats:
@@ -426,37 +423,3 @@ class Device:
 
 def _nothing() -> None:
     """The operation of a barrier."""
-
-
-def _check_threads(engine: Engine, threads: int) -> None:
-    info = engine.info
-    needed = (Feature.THREADS, Feature.SHARED_MEMORY, Feature.ATOMICS)
-    missing = [feature for feature in needed if feature not in info.features]
-    if missing:
-        names = ", ".join(feature.value for feature in missing)
-        reasons = "; ".join(info.notes[feature] for feature in missing if feature in info.notes)
-        raise EngineError(
-            f"threads is {threads}, but {info.name} {info.version} lacks {names}"
-            f"{f' ({reasons})' if reasons else ''}; use one thread or another engine"
-        )
-
-
-def _matches(pattern: str, text: str) -> bool:
-    """Whether ``pattern`` with ``*`` and ``?`` matches all of ``text``."""
-    translated = "".join({"*": ".*", "?": "."}.get(c) or re.escape(c) for c in pattern)
-    return re.fullmatch(translated, text, re.DOTALL) is not None
-
-
-def _memory_type(max_memory_bytes: int, *, memory64: bool, shared: bool) -> MemoryType:
-    max_page_count = max_memory_bytes // PAGE_SIZE
-    min_page_count = _INITIAL_BYTE_LENGTH // PAGE_SIZE
-    if max_page_count < min_page_count:
-        raise ArgumentError(
-            f"max_memory_bytes is {max_memory_bytes}; expected at least {_INITIAL_BYTE_LENGTH}"
-        )
-    if not memory64 and max_memory_bytes > DEFAULT_MAX_MEMORY_BYTES:
-        raise ArgumentError(
-            f"max_memory_bytes is {max_memory_bytes}; 32-bit addresses reach "
-            f"{DEFAULT_MAX_MEMORY_BYTES} (memory64 reaches more)"
-        )
-    return MemoryType(min_page_count, max_page_count, shared=shared, index64=memory64)

@@ -328,7 +328,7 @@ def test_buffers_of_another_device_are_refused(
     direct = [(0, foreign, 0, 16)] * 3
     with pytest.raises(InvocationError, match="another device"):
         recorded.dispatch(executable, 0, (1, 1, 1), (), direct)
-    with pytest.raises(InvocationError, match="executable '.*' of another device"):
+    with pytest.raises(InvocationError, match=r"executable '.*' of another device"):
         other.create_command_buffer().dispatch(executable, 0, (1, 1, 1), (), direct)
     recorded.fill_buffer(None, 0, 0, 16, 0, 4)
     recorded.finalize()

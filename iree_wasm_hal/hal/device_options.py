@@ -1,0 +1,69 @@
+"""What a device is created with, checked."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING
+
+from iree_wasm_hal.engine.contract import PAGE_SIZE, Feature, MemoryType
+from iree_wasm_hal.errors import ArgumentError, EngineError
+from iree_wasm_hal.hal.suballocator import RESERVED_BYTE_LENGTH
+from iree_wasm_hal.hal.worker import STACK_BYTE_LENGTH
+
+if TYPE_CHECKING:
+    from iree_wasm_hal.engine.contract import EngineInfo
+
+__all__ = ["DEFAULT_MAX_MEMORY_BYTES", "check_threads", "matches_pattern", "memory_type"]
+
+DEFAULT_MAX_MEMORY_BYTES = (1 << 32) - PAGE_SIZE
+"""4 GiB less a page: the most that 32-bit byte lengths can express."""
+
+_INITIAL_BYTE_LENGTH = RESERVED_BYTE_LENGTH + STACK_BYTE_LENGTH + (1 << 20)
+
+
+def check_threads(info: EngineInfo, threads: int) -> None:
+    """Checks that an engine can run several workers.
+
+    Raises:
+        ArgumentError: ``threads`` is less than 1.
+        EngineError: The engine lacks threads, and ``threads`` is more than 1.
+    """
+    if threads < 1:
+        raise ArgumentError(f"threads is {threads}; expected 1 or more")
+    if threads == 1:
+        return
+    needed = (Feature.THREADS, Feature.SHARED_MEMORY, Feature.ATOMICS)
+    missing = [feature for feature in needed if feature not in info.features]
+    if missing:
+        names = ", ".join(feature.value for feature in missing)
+        reasons = "; ".join(info.notes[feature] for feature in missing if feature in info.notes)
+        raise EngineError(
+            f"threads is {threads}, but {info.name} {info.version} lacks {names}"
+            f"{f' ({reasons})' if reasons else ''}; use one thread or another engine"
+        )
+
+
+def matches_pattern(pattern: str, text: str) -> bool:
+    """Whether ``pattern`` with ``*`` and ``?`` matches all of ``text``."""
+    translated = "".join({"*": ".*", "?": "."}.get(c) or re.escape(c) for c in pattern)
+    return re.fullmatch(translated, text, re.DOTALL) is not None
+
+
+def memory_type(max_memory_bytes: int, *, memory64: bool, shared: bool) -> MemoryType:
+    """The type of a device's memory; its first size holds a worker and a little more.
+
+    Raises:
+        ArgumentError: ``max_memory_bytes`` is too small, or more than addresses reach.
+    """
+    max_page_count = max_memory_bytes // PAGE_SIZE
+    min_page_count = _INITIAL_BYTE_LENGTH // PAGE_SIZE
+    if max_page_count < min_page_count:
+        raise ArgumentError(
+            f"max_memory_bytes is {max_memory_bytes}; expected at least {_INITIAL_BYTE_LENGTH}"
+        )
+    if not memory64 and max_memory_bytes > DEFAULT_MAX_MEMORY_BYTES:
+        raise ArgumentError(
+            f"max_memory_bytes is {max_memory_bytes}; 32-bit addresses reach "
+            f"{DEFAULT_MAX_MEMORY_BYTES} (memory64 reaches more)"
+        )
+    return MemoryType(min_page_count, max_page_count, shared=shared, index64=memory64)
