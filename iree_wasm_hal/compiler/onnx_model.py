@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from iree_wasm_hal.compiler.onnx_folding import fold_constants, undecided_branches
 from iree_wasm_hal.compiler.onnx_padding import gather_reflections
+from iree_wasm_hal.compiler.onnx_shifts import bound_shifts
 from iree_wasm_hal.compiler.onnx_windows import trim_windows
 from iree_wasm_hal.compiler.toolchain import PYTHON, require_module, run
 from iree_wasm_hal.errors import CompileError
@@ -189,7 +190,7 @@ def prepare(source: Source, options: OnnxOptions) -> onnx.ModelProto:
             f"(--input-shape), values with input_values (--input-value). Inputs: {inputs}"
         )
     model = _raise_opset(model, options.opset, source.name)
-    model = gather_reflections(trim_windows(model))
+    model = bound_shifts(gather_reflections(trim_windows(model)))
     model.graph.name = FUNCTION_NAME
     return model
 
