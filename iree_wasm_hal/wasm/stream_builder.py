@@ -176,31 +176,15 @@ class CommandStreamBuilder:
         Raises:
             ArgumentError: A value is out of range.
         """
-        if len(constants) > MAX_CONSTANT_COUNT or len(bindings) > MAX_BINDING_COUNT:
-            raise ArgumentError(
-                f"dispatch: {len(constants)} constants and {len(bindings)} bindings; at most "
-                f"{MAX_CONSTANT_COUNT} and {MAX_BINDING_COUNT}"
-            )
-        _check_range("dispatch executable index", executable_index, _U32_MAX)
-        _check_range("dispatch function table index", function_table_index, _U32_MAX)
-        _check_range("dispatch environment address", environment_ptr, self._address_limit - 1)
-        _check_range("dispatch local memory bytes", local_memory_byte_length, _U32_MAX)
-        for size, limit, axis in zip(
-            workgroup_size, (_U32_MAX, _U32_MAX, _U16_MAX), "xyz", strict=True
-        ):
-            _check_range(f"dispatch workgroup size {axis}", size, limit)
-        counts = self._workgroup_count(workgroup_count)
-        constant_bytes = b"".join((c & _U32_MAX).to_bytes(4, "little") for c in constants)
-        constant_bytes += bytes(-len(constant_bytes) % 8)
-        bindings_offset = DISPATCH_COMMAND.byte_length + len(constant_bytes)
-        packed = b"".join(
-            BINDING_REF.pack(**self._reference(f"dispatch binding {i}", b, allow_whole=True))
-            for i, b in enumerate(bindings)
+        self._check_dispatch(
+            (executable_index, function_table_index, environment_ptr, local_memory_byte_length),
+            workgroup_size,
+            (len(constants), len(bindings)),
         )
-        header = self._header(Opcode.DISPATCH, bindings_offset + len(packed))
+        tail, bindings_offset = self._constants_and_bindings(constants, bindings)
         command = DISPATCH_COMMAND.pack(
-            **header,
-            **counts,
+            **self._workgroup_count(workgroup_count),
+            **self._header(Opcode.DISPATCH, DISPATCH_COMMAND.byte_length + len(tail)),
             executable_index=executable_index,
             function_table_index=function_table_index,
             environment_address=environment_ptr,
@@ -212,7 +196,7 @@ class CommandStreamBuilder:
             bindings_offset=bindings_offset,
             local_memory_byte_length=local_memory_byte_length,
         )
-        self._append(command + constant_bytes + packed)
+        self._append(command + tail)
         self._dispatch_count += 1
         self._executable_indices.add(executable_index)
         self._local_memory_byte_length = max(
@@ -284,6 +268,42 @@ class CommandStreamBuilder:
     def _close_phase(self) -> None:
         at = self._phase_offset + PHASE_COMMAND.offset("next_phase_offset")
         self._data[at : at + 4] = len(self._data).to_bytes(4, "little")
+
+    def _check_dispatch(
+        self,
+        values: tuple[int, int, int, int],
+        workgroup_size: tuple[int, int, int],
+        counts: tuple[int, int],
+    ) -> None:
+        limits = (
+            ("dispatch executable index", _U32_MAX),
+            ("dispatch function table index", _U32_MAX),
+            ("dispatch environment address", self._address_limit - 1),
+            ("dispatch local memory bytes", _U32_MAX),
+        )
+        for (what, maximum), value in zip(limits, values, strict=True):
+            _check_range(what, value, maximum)
+        size_limits = (_U32_MAX, _U32_MAX, _U16_MAX)
+        for size, maximum, axis in zip(workgroup_size, size_limits, "xyz", strict=True):
+            _check_range(f"dispatch workgroup size {axis}", size, maximum)
+        constant_count, binding_count = counts
+        if constant_count > MAX_CONSTANT_COUNT or binding_count > MAX_BINDING_COUNT:
+            raise ArgumentError(
+                f"dispatch: {constant_count} constants and {binding_count} bindings; at most "
+                f"{MAX_CONSTANT_COUNT} and {MAX_BINDING_COUNT}"
+            )
+
+    def _constants_and_bindings(
+        self, constants: Sequence[int], bindings: Sequence[BindingRef]
+    ) -> tuple[bytes, int]:
+        """What follows a DISPATCH command, and where its bindings start in the command."""
+        data = b"".join((value & _U32_MAX).to_bytes(4, "little") for value in constants)
+        data += bytes(-len(data) % 8)
+        packed = b"".join(
+            BINDING_REF.pack(**self._reference(f"dispatch binding {i}", b, allow_whole=True))
+            for i, b in enumerate(bindings)
+        )
+        return data + packed, DISPATCH_COMMAND.byte_length + len(data)
 
     def _workgroup_count(self, count: tuple[int, int, int] | BindingRef) -> dict[str, int]:
         if isinstance(count, BindingRef):

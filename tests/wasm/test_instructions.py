@@ -18,7 +18,7 @@ from iree_wasm_hal.wasm.features import instruction_features, needed_features
 from iree_wasm_hal.wasm.instructions import scan_body
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
 
     from wasm_plans import Kernels
 
@@ -103,60 +103,53 @@ def _natural_alignment(atomic_opcode: int) -> int:
     return (2, 3, 0, 1, 0, 1, 2)[(atomic_opcode - 0x10) % 7]
 
 
-@st.composite
-def instructions(draw: st.DrawFn) -> bytes:  # noqa: PLR0911, PLR0912  # one case per shape
-    """An instruction that is valid where the stack is polymorphic (after unreachable)."""
-    index = draw(st.sampled_from((b"\0", b"\x80\0", b"\x80\x80\x80\x80\0")))
-    offset = uleb(draw(st.integers(0, (1 << 32) - 1)))
-    memory = b"\0" + offset
-    signed = draw(st.binary(min_size=0, max_size=4).map(lambda b: bytes(x | 0x80 for x in b)))
-    kind = draw(st.integers(0, 15))
-    if kind == 0:
-        plain = [0x00, 0x01, 0x0F, 0x1A, *range(0x45, 0xC5)]
-        return bytes([draw(st.sampled_from(plain))])
-    if kind == 1:
-        one_index = (0x0C, 0x0D, 0x10, 0x23, 0x24, 0x25, 0x26, 0xD2)
-        return bytes([draw(st.sampled_from(one_index))]) + index
-    if kind == 2:
-        return bytes([draw(st.integers(0x28, 0x3E))]) + memory
-    if kind == 3:
-        return b"\x41" + signed + draw(st.sampled_from((b"\0", b"\x05", b"\x7f", b"\x78")))
-    if kind == 4:
-        return b"\x42" + signed + bytes([draw(st.integers(0, 0x7F))])
-    if kind == 5:
-        return b"\x43" + draw(st.binary(min_size=4, max_size=4))
-    if kind == 6:
-        return b"\x44" + draw(st.binary(min_size=8, max_size=8))
-    if kind == 7:
-        count = draw(st.one_of(st.integers(0, 12), st.integers(100, 300)))
-        return b"\x0e" + uleb(count) + index * count + b"\0"
-    if kind == 8:
-        return b"\x11" + index + draw(st.sampled_from((b"\0", b"\x80\x80\0")))
-    if kind == 9:
-        return b"\x1c\x01" + bytes([draw(st.sampled_from((0x7B, 0x7C, 0x7F, 0x70)))])
-    if kind == 10:
-        opcode = draw(st.integers(0, 0x11))
-        two, one = opcode in (8, 10, 12, 14), opcode in (9, 11, 13, 15, 16, 17)
-        return bytes([0xFC, opcode]) + b"\0" * (2 * two + one)
-    if kind == 11:
-        opcode = draw(st.one_of(st.just(0), st.integers(0x10, 0x4E)))
-        return bytes([0xFE, opcode, _natural_alignment(opcode)]) + offset
-    if kind == 12:
-        return b"\xfd" + bytes([draw(st.sampled_from((*range(12), 0x5C, 0x5D)))]) + memory
-    if kind == 13:
-        lanes = draw(st.binary(min_size=16, max_size=16))
-        shuffle = draw(st.booleans())
-        return b"\xfd\x0d" + bytes(x % 32 for x in lanes) if shuffle else b"\xfd\x0c" + lanes
-    if kind == 14:
-        lane_access = draw(st.booleans())
-        opcode = draw(st.integers(0x54, 0x5B) if lane_access else st.integers(0x15, 0x22))
-        return bytes([0xFD, opcode]) + (memory if lane_access else b"") + b"\0"
-    simple = [*range(0x0E, 0x15), *range(0x23, 0x54), *range(0x5E, 0x9A), *range(0xE3, 0xEE)]
-    return b"\xfd" + uleb(draw(st.sampled_from((*simple, *range(0xEF, 0x114)))))
+def _one_of_bytes(values: Iterable[int]) -> st.SearchStrategy[bytes]:
+    return st.sampled_from([bytes([value]) for value in values])
+
+
+def _concatenated(*parts: st.SearchStrategy[bytes] | bytes) -> st.SearchStrategy[bytes]:
+    strategies = (st.just(part) if isinstance(part, bytes) else part for part in parts)
+    return st.tuples(*strategies).map(b"".join)
+
+
+INDEX = st.sampled_from((b"\0", b"\x80\0", b"\x80\x80\x80\x80\0"))
+OFFSET = st.integers(0, (1 << 32) - 1).map(uleb)
+MEMORY = _concatenated(b"\0", OFFSET)
+CONTINUED = st.binary(max_size=4).map(lambda data: bytes(byte | 0x80 for byte in data))
+BRANCH_COUNTS = st.one_of(st.integers(0, 12), st.integers(100, 300))
+SIMPLE_SIMD = (
+    *(*range(0x0E, 0x15), *range(0x23, 0x54), *range(0x5E, 0x9A)),
+    *(*range(0xE3, 0xEE), *range(0xEF, 0x114)),
+)
+# Indices that follow an opcode with prefix 0xfc.
+BULK_INDICES = {**dict.fromkeys((8, 10, 12, 14), 2), **dict.fromkeys((9, 11, 13, 15, 16, 17), 1)}
+# Instructions that are valid where the stack is polymorphic (after unreachable).
+INSTRUCTIONS: st.SearchStrategy[bytes] = st.one_of(
+    _one_of_bytes((0x00, 0x01, 0x0F, 0x1A, *range(0x45, 0xC5))),
+    _concatenated(_one_of_bytes((0x0C, 0x0D, 0x10, 0x23, 0x24, 0x25, 0x26, 0xD2)), INDEX),
+    _concatenated(_one_of_bytes(range(0x28, 0x3F)), MEMORY),
+    _concatenated(b"\x41", CONTINUED, _one_of_bytes((0x00, 0x05, 0x7F, 0x78))),
+    _concatenated(b"\x42", CONTINUED, _one_of_bytes(range(0x80))),
+    _concatenated(b"\x43", st.binary(min_size=4, max_size=4)),
+    _concatenated(b"\x44", st.binary(min_size=8, max_size=8)),
+    st.tuples(BRANCH_COUNTS, INDEX).map(lambda x: b"\x0e" + uleb(x[0]) + x[1] * x[0] + b"\0"),
+    _concatenated(b"\x11", INDEX, st.sampled_from((b"\0", b"\x80\x80\0"))),
+    _concatenated(b"\x1c\x01", _one_of_bytes((0x7B, 0x7C, 0x7F, 0x70))),
+    st.integers(0, 0x11).map(lambda x: bytes([0xFC, x]) + b"\0" * BULK_INDICES.get(x, 0)),
+    st.tuples(st.sampled_from((0, *range(0x10, 0x4F))), OFFSET).map(
+        lambda x: bytes([0xFE, x[0], _natural_alignment(x[0])]) + x[1]
+    ),
+    _concatenated(b"\xfd", _one_of_bytes((*range(12), 0x5C, 0x5D)), MEMORY),
+    _concatenated(b"\xfd\x0c", st.binary(min_size=16, max_size=16)),
+    st.lists(st.integers(0, 31), min_size=16, max_size=16).map(lambda x: b"\xfd\x0d" + bytes(x)),
+    _concatenated(b"\xfd", _one_of_bytes(range(0x54, 0x5C)), MEMORY, b"\0"),
+    _concatenated(b"\xfd", _one_of_bytes(range(0x15, 0x23)), b"\0"),
+    st.sampled_from(SIMPLE_SIMD).map(lambda x: b"\xfd" + uleb(x)),
+)
 
 
 @settings(max_examples=400, deadline=None, derandomize=True)
-@given(st.lists(instructions(), max_size=20))
+@given(st.lists(INSTRUCTIONS, max_size=20))
 def test_same_instruction_boundaries(sequence: list[bytes]) -> None:
     code = b"".join(b"\0" + instruction for instruction in sequence) + b"\0\x0b"
     wasmtime.Module.validate(make_engine(), module_with(code))
