@@ -1,0 +1,84 @@
+"""The README's examples run and print what it says."""
+
+from __future__ import annotations
+
+import doctest
+import json
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+BIN = Path(sys.executable).parent
+TEXT = (ROOT / "README.md").read_text()
+
+
+def blocks(language: str) -> list[str]:
+    return re.findall(rf"```{language}\n(.*?)```", TEXT, re.DOTALL)
+
+
+def commands(block: str) -> list[tuple[str, str]]:
+    """Pairs of a shell command, with its continuation lines, and its expected output."""
+    pairs = []
+    for part in re.split(r"^\$ ", block, flags=re.MULTILINE)[1:]:
+        lines = part.splitlines()
+        count = 1 + sum(1 for line in lines[1:] if line.startswith("> "))
+        script = "\n".join([lines[0], *(line[2:] for line in lines[1:count])])
+        pairs.append((script, "\n".join(lines[count:])))
+    return pairs
+
+
+def matches(expected: str, actual: str) -> bool:
+    pattern = ".*".join(re.escape(piece) for piece in expected.strip().split("..."))
+    return re.fullmatch(pattern, actual.strip()) is not None
+
+
+@pytest.fixture(scope="module")
+def example(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder in which the README's shell commands ran."""
+    folder = tmp_path_factory.mktemp("readme")
+    environment = os.environ | {"PATH": f"{BIN}{os.pathsep}{os.environ['PATH']}"}
+    pairs = [pair for block in blocks("console") for pair in commands(block)]
+    assert len(pairs) == 3
+    for script, expected in pairs:
+        done = subprocess.run(
+            script,
+            shell=True,
+            cwd=folder,
+            env=environment,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert done.returncode == 0, done.stderr
+        assert matches(expected, done.stdout), (script, done.stdout)
+    return folder
+
+
+def test_python_example(example: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(example)
+    examples = doctest.DocTestParser().get_doctest(blocks("python")[0], {}, "README", None, 0)
+    runner = doctest.DocTestRunner(optionflags=doctest.ELLIPSIS)
+    output: list[str] = []
+    runner.run(examples, out=output.append)
+    assert runner.summarize(verbose=False).failed == 0, "".join(output)
+
+
+def test_engine_table_is_what_the_command_reports() -> None:
+    done = subprocess.run(
+        [BIN / "iree-wasm", "engines", "--json"], capture_output=True, text=True, check=True
+    )
+    engines = {engine["name"]: engine for engine in json.loads(done.stdout)["engines"]}
+    header, _, *rows = re.findall(
+        r"^\| (?:feature|---|`)[^\n]*$", TEXT.split("## Engines")[1], re.M
+    )
+    names = [cell.strip() for cell in header.strip("|").split("|")][1:]
+    for row in rows:
+        feature, *cells = (cell.strip() for cell in row.strip("|").split("|"))
+        for name, cell in zip(names, cells, strict=True):
+            has = feature.strip("`") in engines[name]["features"]
+            assert cell == ("yes" if has else "no"), (name, feature)
