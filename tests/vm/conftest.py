@@ -166,3 +166,9 @@ def sources() -> list[str]:
         spec.loader.exec_module(module)
         texts.append(module.SOURCE)
     return texts
+
+
+@pytest.fixture(scope="session")
+def iree_compile() -> str:
+    """Path of the stock compiler."""
+    return find_tool("iree-compile")
