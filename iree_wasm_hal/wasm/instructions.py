@@ -45,6 +45,10 @@ _SIMD_HOLES = frozenset(
     )
 )
 _MAX_FAST_BR_TABLE = 7
+# Longest match of the pattern: a branch table with 8 targets of 5 bytes.
+_MAX_FAST_BYTE_LENGTH = 2 + 8 * 5
+# A body is split in pieces of this size, so that a large one does not cost 20 times its size.
+_WINDOW_BYTE_LENGTH = 1 << 18
 # What the pattern's last alternative yields, and nothing else.
 _LEFTOVERS = frozenset(bytes([byte]) for byte in range(256) if byte not in _PLAIN)
 
@@ -116,11 +120,25 @@ def scan_body(module: bytes, start: int, end: int, *, index64: bool) -> set[byte
         MalformedWasmError: An unknown opcode, a cut instruction, or no ``end`` at the end.
     """
     pattern = _pattern(index64)
-    instructions = pattern.findall(module, start, end)
-    distinct = set(instructions)
-    last = instructions[-1] if instructions else b""
-    if not _LEFTOVERS.isdisjoint(distinct):
-        distinct, last = _scan_slowly(pattern, module, start, end)
+    distinct: set[bytes] = set()
+    last = b""
+    at = start
+    while at < end:
+        window_end = min(at + _WINDOW_BYTE_LENGTH, end)
+        instructions = pattern.findall(module, at, window_end)
+        following = window_end
+        if window_end < end:
+            # The last ones may be cut by the window: the next one takes them again.
+            while window_end - following < _MAX_FAST_BYTE_LENGTH:
+                following -= len(instructions.pop())
+        found = set(instructions)
+        if not _LEFTOVERS.isdisjoint(found):
+            found, last = _scan_slowly(pattern, module, at, end)
+            following = end
+        elif instructions:
+            last = instructions[-1]
+        distinct |= found
+        at = following
     if last != b"\x0b":
         problem = "function body does not end with an end instruction"
         raise Reader(module, "function body", end).error(problem)

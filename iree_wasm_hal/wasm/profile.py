@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from iree_wasm_hal.errors import KernelProfileError, LimitError
 from iree_wasm_hal.wasm.dylink import DynamicLinkInfo, parse_dylink
-from iree_wasm_hal.wasm.features import instruction_features, parse_target_features, type_features
+from iree_wasm_hal.wasm.features import parse_target_features, type_features
 from iree_wasm_hal.wasm.kernel_module import (
     I32,
     I64,
@@ -102,7 +102,7 @@ def check_profile(module: KernelModule) -> KernelProfile:
     query, relocations = _check_exports(module, I64 if index64 else I32)
     _check_elements(module, link_info, table_index64=table_index64)
     _check_data(module, link_info, index64=index64)
-    instructions = check_code(module, index64=index64)
+    features = check_code(module, index64=index64) | type_features(module)
     declared: tuple[str, ...] = ()
     for section in module.custom_sections("target_features"):
         declared += parse_target_features(section.reader(module.data))
@@ -110,7 +110,7 @@ def check_profile(module: KernelModule) -> KernelProfile:
         link_info=link_info,
         index64=index64,
         table_index64=table_index64,
-        features=instruction_features(instructions) | type_features(module),
+        features=features,
         target_features=declared,
         query_function=query,
         relocation_function=relocations,

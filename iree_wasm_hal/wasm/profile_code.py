@@ -11,12 +11,14 @@ from typing import TYPE_CHECKING
 
 from iree_wasm_hal.errors import KernelProfileError, MalformedWasmError
 from iree_wasm_hal.wasm.binary import Reader
+from iree_wasm_hal.wasm.features import instruction_features
 from iree_wasm_hal.wasm.instructions import scan_body
 from iree_wasm_hal.wasm.kernel_module import GlobalType
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from iree_wasm_hal.engine.contract import Feature
     from iree_wasm_hal.wasm.kernel_module import KernelModule
 
 __all__ = ["check_code"]
@@ -39,17 +41,16 @@ _FORBIDDEN_INSTRUCTIONS = {
 }
 
 
-def check_code(module: KernelModule, *, index64: bool) -> set[bytes]:
-    """Checks every function body; returns all distinct instructions.
+def check_code(module: KernelModule, *, index64: bool) -> frozenset[Feature]:
+    """Checks every function body; returns the features that their instructions need.
 
     Raises:
         KernelProfileError: An instruction that kernels must not use.
         MalformedWasmError: A damaged body, or an index out of range.
     """
-    distinct: set[bytes] = set()
+    features: frozenset[Feature] = frozenset()
     for function_index, body in enumerate(module.bodies):
         found = scan_body(module.data, body.code_start, body.end, index64=index64)
-        found -= distinct
         for instruction in found:
             # Three prefixes start opcodes of two bytes.
             opcode = instruction[: 2 if instruction[0] >= 0xFC else 1]
@@ -61,8 +62,8 @@ def check_code(module: KernelModule, *, index64: bool) -> set[bytes]:
             check = _INDEX_CHECKS.get(instruction[0])
             if check is not None:
                 check(module, instruction, function_index)
-        distinct |= found
-    return distinct
+        features |= instruction_features(found)
+    return features
 
 
 def _index(instruction: bytes) -> int:

@@ -156,6 +156,19 @@ def test_same_instruction_boundaries(sequence: list[bytes]) -> None:
     assert scan(code) == {*sequence, b"\0", b"\x0b"}
 
 
+def test_bodies_longer_than_a_window_are_split_at_instructions() -> None:
+    # Constants that look like other instructions when they are cut.
+    load = b"\xfd\x0c" + b"\x41\xff\x0e\x20" * 4
+    table = b"\x0e\x07" + b"\x80\x80\x80\x80\0" * 8
+    for padding in range(60):
+        code = b"\x01" * padding + (load + table) * 12_000 + b"\x0b"
+        assert scan(code) == {load, table, b"\x0b", *([b"\x01"] if padding else [])}
+    with pytest.raises(MalformedWasmError, match=r"unknown or incomplete instruction"):
+        scan((load + table) * 12_000 + b"\xff\x0b")
+    with pytest.raises(MalformedWasmError, match=r"does not end with an end instruction"):
+        scan((load + table) * 12_000)
+
+
 def test_memory64_offsets_have_64_bits() -> None:
     load = b"\x28\x02" + uleb(1 << 40)
     code = b"\0" + load + b"\0\x0b"
