@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from typing import NoReturn, TypeVar
 
@@ -43,5 +44,14 @@ def expect(value: object, expected: type[_T], argument: str) -> _T:
 
 def wrong_ref(value: object, expected: type, argument: str) -> NoReturn:
     """Raises the error for a ref of a wrong type; callers on a hot path test the class inline."""
-    got = "a null ref" if value is None else type(value).__name__
-    raise failure("INVALID_ARGUMENT", f"{argument}: expected a {expected.__name__}, got {got}")
+    got = "a null ref" if value is None else f"a {_ref_name(type(value))}"
+    raise failure("INVALID_ARGUMENT", f"{argument}: expected a {_ref_name(expected)}, got {got}")
+
+
+def _ref_name(cls: type) -> str:
+    """IREE's name of a ref type: ``hal.buffer_view``; Python's for what is none of its types."""
+    package = cls.__module__.split(".")[1:2]
+    if package not in (["hal"], ["vm"]):
+        return cls.__qualname__
+    words = re.sub(r"(?<=[a-z])(?=[A-Z])", "_", cls.__name__).lower()
+    return f"{package[0]}.{words}"
