@@ -22,7 +22,16 @@ from typing import TYPE_CHECKING, Any
 
 from iree_wasm_hal.vm.isa import IMPORT_BIT, MOVE_BIT, REF_BIT
 from iree_wasm_hal.vm.layout import Layout, plan_layout
-from iree_wasm_hal.vm.syntax import POSITION, Operand, Template, constant, load, name, store
+from iree_wasm_hal.vm.syntax import (
+    FILE_NAME,
+    POSITION,
+    Operand,
+    Template,
+    constant,
+    load,
+    name,
+    store,
+)
 from iree_wasm_hal.vm.templates import MOVING_TEMPLATES, TEMPLATES
 from iree_wasm_hal.vm.typeflow import call_parts, edges
 
@@ -38,7 +47,6 @@ __all__ = ["MAX_CALL_DEPTH", "GeneratedFunction", "generate"]
 MAX_CALL_DEPTH = 1024
 """Frames of recursive functions in one call."""
 
-_FILE_NAME = "<iree vm>"
 _VALUE_KINDS = frozenset("iIfF")
 _GLOBAL_SHIFTS = {"i": 2, "f": 2, "I": 3, "F": 3}
 
@@ -399,7 +407,7 @@ def generate(module: VerifiedModule, ordinal: int, *, recursive: bool) -> Genera
     """
     function = module.functions[ordinal]
     generator = _Generator(module, function, recursive)
-    shell = ast.parse("def f():\n    pass")
+    shell = ast.parse("def f():\n    pass", FILE_NAME)
     definition = shell.body[0]
     assert isinstance(definition, ast.FunctionDef)
     definition.name = f"f{ordinal}"
@@ -407,7 +415,7 @@ def generate(module: VerifiedModule, ordinal: int, *, recursive: bool) -> Genera
         ast.arg(_register_name(register), None, **POSITION) for register in function.arguments
     ]
     definition.body = generator.body()
-    compiled = compile(shell, _FILE_NAME, "exec", dont_inherit=True, optimize=0)
+    compiled = compile(shell, FILE_NAME, "exec", dont_inherit=True, optimize=0)
     code = next(item for item in compiled.co_consts if isinstance(item, CodeType))
     return GeneratedFunction(code, generator.messages)
 

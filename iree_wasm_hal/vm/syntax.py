@@ -10,10 +10,13 @@ import ast
 from collections.abc import Callable, Mapping
 from typing import Any
 
-__all__ = ["POSITION", "Operand", "Template", "constant", "load", "name", "store"]
+__all__ = ["FILE_NAME", "POSITION", "Operand", "Template", "constant", "load", "name", "store"]
 
 Operand = tuple[ast.expr, ast.expr]
 """An operand as it is read and as it is assigned."""
+
+FILE_NAME = "<iree vm>"
+"""File name of all generated code."""
 
 _Plan = Callable[[Mapping[str, Operand], int], ast.AST]
 
@@ -22,7 +25,7 @@ class Template:
     """Statements with placeholders, parsed once from a constant of ours."""
 
     def __init__(self, source: str) -> None:
-        self._plans = [_plan(statement) for statement in ast.parse(source).body]
+        self._plans = [_plan(statement) for statement in ast.parse(source, FILE_NAME).body]
 
     def expand(self, operands: Mapping[str, Operand], line: int) -> list[ast.stmt]:
         """The statements with every placeholder replaced.

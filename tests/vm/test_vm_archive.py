@@ -172,8 +172,8 @@ def _damage(data: bytes) -> str | None:
         for function in module.verified.functions:
             module.code(function.ordinal)
         context = Context([module], max_host_bytes=1 << 20, instruction_budget=10_000)
-        for function in context.functions.values():
-            function(*[3 if kind in ("i", "I") else None for kind in _kinds(function)])
+        for export in context.functions.values():
+            export(*[3 if kind in ("i", "I") else None for kind in _kinds(export)])
         context.close()
     except Error as error:
         return type(error).__name__

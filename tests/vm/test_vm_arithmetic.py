@@ -9,7 +9,7 @@ from __future__ import annotations
 import itertools
 import math
 import struct
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -41,12 +41,44 @@ _OPERANDS = {
 }
 
 _MIN32, _MAX32, _MIN64, _MAX64 = -(1 << 31), (1 << 31) - 1, -(1 << 63), (1 << 63) - 1
-_I32 = (0, 1, -1, 2, 7, -7, 31, 32, 33, 127, 128, -128, -129, 255, 256, 32767, 32768, -32769)
-_I32 += (65535, 65536, 0x12345678, -0x12345678, 16777217, _MAX32, _MAX32 - 1, _MIN32, _MIN32 + 1)
-_I64 = (0, 1, -1, 5, -5, 63, 64, 255, _MAX32, _MIN32, 1 << 31, (1 << 32) - 1, 1 << 32, 1 << 40)
+_I32: tuple[int, ...] = (0, 1, -1, 2, 7, -7, 31, 32, 33, 127, 128, -128, -129, 255, 256)
+_I32 += (32767, 32768, -32769, 65535, 65536, 0x12345678, -0x12345678, 16777217)
+_I32 += (_MAX32, _MAX32 - 1, _MIN32, _MIN32 + 1)
+_I64: tuple[int, ...] = (
+    0,
+    1,
+    -1,
+    5,
+    -5,
+    63,
+    64,
+    255,
+    _MAX32,
+    _MIN32,
+    1 << 31,
+    (1 << 32) - 1,
+    1 << 32,
+    1 << 40,
+)
 _I64 += (0x123456789ABCDEF, -0x123456789ABCDEF, 9007199254740993, -9007199254740995)
 _I64 += ((1 << 54) + 3, 0x7FFFFFBFFFFFFFFF, 0x7FFFFFC000000001, _MAX64, _MIN64, _MIN64 + 1)
-_FLOATS = (0.0, 1.0, 0.5, 1.5, 2.5, 3.5, 0.49999997, 0.1, 1e-3, 2.0, 3.0, 10.0, 0.75, 88.0, 127.0)
+_FLOATS: tuple[float, ...] = (
+    0.0,
+    1.0,
+    0.5,
+    1.5,
+    2.5,
+    3.5,
+    0.49999997,
+    0.1,
+    1e-3,
+    2.0,
+    3.0,
+    10.0,
+    0.75,
+    88.0,
+    127.0,
+)
 _FLOATS += (8388607.5, 8388608.0, 16777216.0, 2147483647.0, 2147483648.0, 4294967296.0)
 _FLOATS += (2.0**62, 2.0**63, 1.5 * 2.0**63, 2.0**64, math.pi, math.inf, 1e-45, 1.17549435e-38)
 _F32_ONLY = (3.4028234663852886e38, 1e38)
@@ -176,7 +208,7 @@ def _equal(mnemonic: str, found: int, expected: int) -> bool:
 
 
 @pytest.mark.parametrize("mnemonic", ARITHMETIC)
-def test_equals_reference(mnemonic: str, both: Callable[[str], tuple]) -> None:
+def test_equals_reference(mnemonic: str, both: Callable[[str], tuple[Any, Any]]) -> None:
     reference, ours = both(SOURCE)
     name = mnemonic.replace(".", "_")
     ordered = _argument_order(_OPERANDS[mnemonic][:-1])
@@ -198,7 +230,7 @@ def test_equals_reference(mnemonic: str, both: Callable[[str], tuple]) -> None:
 @pytest.mark.parametrize("operation", ["div", "rem"])
 @pytest.mark.parametrize("sign", ["s", "u"])
 def test_division_by_zero_is_an_error(
-    bits: int, operation: str, sign: str, both: Callable[[str], tuple]
+    bits: int, operation: str, sign: str, both: Callable[[str], tuple[Any, Any]]
 ) -> None:
     _, ours = both(SOURCE)
     with pytest.raises(InvocationError, match="INVALID_ARGUMENT: integer division by zero"):
@@ -206,7 +238,7 @@ def test_division_by_zero_is_an_error(
 
 
 @pytest.mark.parametrize("bits", [32, 64])
-def test_signed_division_overflow_wraps(bits: int, both: Callable[[str], tuple]) -> None:
+def test_signed_division_overflow_wraps(bits: int, both: Callable[[str], tuple[Any, Any]]) -> None:
     _, ours = both(SOURCE)
     least = -(1 << (bits - 1))
     assert ours.call(f"div_i{bits}_s", least, -1) == ("ok", (least,))

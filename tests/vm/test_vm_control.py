@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -258,7 +258,7 @@ vm.module @refs {
 
 
 @pytest.mark.parametrize("name", CASES)
-def test_equals_reference(name: str, both: Callable[[str], tuple]) -> None:
+def test_equals_reference(name: str, both: Callable[[str], tuple[Any, Any]]) -> None:
     reference, ours = both(SOURCE)
     for arguments in CASES[name]:
         expected = reference.call(name, *arguments)
@@ -266,39 +266,41 @@ def test_equals_reference(name: str, both: Callable[[str], tuple]) -> None:
         assert found == expected, f"{name}{arguments}: got {found}, IREE's VM gives {expected}"
 
 
-def test_fail_carries_its_message(both: Callable[[str], tuple]) -> None:
+def test_fail_carries_its_message(both: Callable[[str], tuple[Any, Any]]) -> None:
     _, ours = both(SOURCE)
     with pytest.raises(Exception, match=r"^PERMISSION_DENIED: with a message$"):
         ours.context.function("failing")(7)
 
 
-def test_fail_with_status_ok_is_an_error(both: Callable[[str], tuple]) -> None:
+def test_fail_with_status_ok_is_an_error(both: Callable[[str], tuple[Any, Any]]) -> None:
     # The reference runs on into whatever follows the block.
     _, ours = both(SOURCE)
     assert ours.call("failing", 0) == ("failed", "INTERNAL")
 
 
-def test_yield_goes_on(both: Callable[[str], tuple]) -> None:
+def test_yield_goes_on(both: Callable[[str], tuple[Any, Any]]) -> None:
     # Synchronous invocation in the reference refuses to yield; ours just continues.
     _, ours = both(SOURCE)
     assert ours.call("yields", 21) == ("ok", (42,))
 
 
-def test_switch_keeps_all_64_bits(both: Callable[[str], tuple]) -> None:
+def test_switch_keeps_all_64_bits(both: Callable[[str], tuple[Any, Any]]) -> None:
     # The reference returns the low 32 bits of a listed value: a defect, not a meaning.
     _, ours = both(SOURCE.replace("vm.const.i64 77", "vm.const.i64 1099511627777"))
-    assert ours.call("switches", 0, 1, 0, 0)[1][1] == 1099511627777  # type: ignore[index]
+    assert ours.call("switches", 0, 1, 0, 0)[1][1] == 1099511627777
 
 
 @pytest.mark.parametrize("index", [-1, 0, 1, 2, 3, 1000])
-def test_switch_ref_equals_reference(index: int, both_compiled: Callable[[str], tuple]) -> None:
+def test_switch_ref_equals_reference(
+    index: int, both_compiled: Callable[[str], tuple[Any, Any]]
+) -> None:
     reference, ours = both_compiled(VM_DIALECT)
     assert ours.call("switch", index) == reference.call("switch", index)
 
 
 @pytest.mark.parametrize("which", [0, 1])
 def test_indirect_ref_globals_equal_reference(
-    which: int, both_compiled: Callable[[str], tuple]
+    which: int, both_compiled: Callable[[str], tuple[Any, Any]]
 ) -> None:
     reference, ours = both_compiled(VM_DIALECT)
     expected = ("ok", (0, 1) if which else (1, 0))

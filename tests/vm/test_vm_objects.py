@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import struct
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -588,7 +588,7 @@ def _cases() -> dict[str, list[tuple[int, ...]]]:
         cases[name] = [(0,), (1,), (2,)]
     for kind in _KINDS:
         # A byte offset past the globals, and one whose end is; the reference checks no alignment.
-        offsets = (0, 4, 8, 5, 24, 1 << 20)
+        offsets: tuple[int, ...] = (0, 4, 8, 5, 24, 1 << 20)
         if kind != "f64":
             # For f64 the reference checks 4 bytes and accesses 8, past the end of its storage.
             offsets += (20,)
@@ -623,13 +623,13 @@ def _cases() -> dict[str, list[tuple[int, ...]]]:
 CASES = _cases()
 
 
-def test_every_function_has_cases(both: Callable[[str], tuple]) -> None:
+def test_every_function_has_cases(both: Callable[[str], tuple[Any, Any]]) -> None:
     _, ours = both(SOURCE)
     assert set(ours.context.functions) == set(CASES)
 
 
 @pytest.mark.parametrize("name", CASES)
-def test_equals_reference(name: str, both: Callable[[str], tuple]) -> None:
+def test_equals_reference(name: str, both: Callable[[str], tuple[Any, Any]]) -> None:
     reference, ours = both(SOURCE)
     for arguments in CASES[name]:
         expected = reference.call(name, *arguments)

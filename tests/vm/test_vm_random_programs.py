@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -97,17 +97,18 @@ class _Writer:
         return f"{self.narrow()}, {wide_result}, %r1 = vm.call @f{callee}({arguments})"
 
     def moves(self) -> str:
-        pairs = []
+        pairs: list[tuple[str, str]] = []
         for _ in range(self.rng.randrange(4)):
             kind = self.rng.randrange(3)
             if kind == 0:
                 pairs.append((self.rng.choice(_NARROW), self.rng.choice(_NARROW)))
             elif kind == 1:
                 source, target = self.rng.sample(_WIDE, 2)
-                pairs += [
-                    tuple(f"%i{w.removeprefix('%i').split(':')[h]}" for w in (source, target))
-                    for h in (0, 1)
-                ]
+                for half in (0, 1):
+                    first, second = (
+                        f"%i{wide.removeprefix('%i').split(':')[half]}" for wide in (source, target)
+                    )
+                    pairs.append((first, second))
             else:
                 source, target = self.rng.sample(_REFS, 2)
                 moved = source.replace("r", "R") if self.rng.random() < 0.5 else source
@@ -195,7 +196,7 @@ vm.func @main(%i0:1: i64, %i2: i32, %i3: i32) -> (i32, i64, i32, i32) {{
     narrow=st.integers(-(2**31), 2**31 - 1),
 )
 def test_random_programs_equal_reference(
-    seed: int, wide: int, narrow: int, both: Callable[[str], tuple]
+    seed: int, wide: int, narrow: int, both: Callable[[str], tuple[Any, Any]]
 ) -> None:
     text = _program(seed)
     reference, ours = both(text)
