@@ -128,6 +128,7 @@ class KernelModule:
     bodies: list[FunctionBody] = field(default_factory=list)
     data_segments: list[DataSegment] = field(default_factory=list)
     data_count: int | None = None
+    _by_kind: dict[str, list[Import]] = field(default_factory=dict)
 
     def section(self, section_id: SectionId) -> Section | None:
         """The non-custom section with an id, if there is one."""
@@ -137,6 +138,11 @@ class KernelModule:
         """The custom sections with a name."""
         return [s for s in self.sections if s.id is SectionId.CUSTOM and s.name == name]
 
+    def add_import(self, entry: Import) -> None:
+        """Adds the next import."""
+        self.imports.append(entry)
+        self._by_kind.setdefault(entry.kind, []).append(entry)
+
     def imported(self, kind: str) -> list[Import]:
         """The imports of a kind, in index order."""
-        return [i for i in self.imports if i.kind == kind]
+        return self._by_kind.get(kind, [])

@@ -117,7 +117,7 @@ def _imports(module: KernelModule, reader: Reader) -> None:
             imported = _type_index(module, reader)
         else:
             raise reader.error(f"import of unknown kind {kind}", at)
-        module.imports.append(Import(module_name, name, _KIND_NAMES[kind], imported))
+        module.add_import(Import(module_name, name, _KIND_NAMES[kind], imported))
 
 
 def _type_index(module: KernelModule, reader: Reader) -> int:

@@ -338,6 +338,26 @@ def test_overlapping_copy_moves(guest: Guest) -> None:
             assert guest.read(area + 4096 + shift, len(data)) == data
 
 
+def test_addresses_above_two_gibibytes_are_unsigned() -> None:
+    guest = Guest(PackageBackend(page_count=65_535), atomics=True)
+    guest.load(kernel_module())
+    for middle in (1 << 31, (1 << 32) - (1 << 17)):
+        data = bytes(range(200))
+        guest.write(middle - 100, data)
+        builder = CommandStreamBuilder()
+        builder.copy(BindingRef(-1, middle - 100, 200), BindingRef(-1, middle + 200, 200))
+        builder.copy(BindingRef(0, 10, 50), BindingRef(1, 0, 50))
+        builder.fill(BindingRef(-1, middle + 500, 20), 0x01020304, 4)
+        builder.barrier()
+        marks(guest, (3, 1, 1), middle + 600, builder=builder)
+        table = [(middle - 100, 200), (middle + 800, 50)]
+        assert guest.execute(builder.finish(), table, first=0) == [Result.COMPLETE]
+        assert guest.read(middle + 200, 200) == data
+        assert guest.read(middle + 800, 50) == data[10:60]
+        assert guest.read(middle + 500, 20) == bytes((4, 3, 2, 1)) * 5
+        assert words(guest, middle + 600, 3) == [1, 1, 1]
+
+
 def test_environment_and_stream_are_never_written(guest: Guest) -> None:
     stream = marks(guest, (300, 7, 2), guest.allocate(4 * 4200)).finish()
     place = guest.place(stream.data)

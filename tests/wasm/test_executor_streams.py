@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from wasm_guest import Guest, PackageBackend, PluginBackend
+from wasm_guest import NO_EXECUTABLE, Guest, PackageBackend, PluginBackend
 from wasm_modules import kernel_module
 
 from iree_wasm_hal.engine.registry import open_engine
@@ -164,8 +164,11 @@ COMMANDS: tuple[Callable[[st.DrawFn, Recording], None], ...] = (
 
 def check_streams(guest: Guest, example_count: int) -> None:
     """Executes random streams twice each and compares the arena with the simulation."""
-    executables = [guest.load(kernel_module()) for _ in range(2)]
+    # The kernels are wasm32 ones.
+    executables = [guest.load(kernel_module()) for _ in range(0 if guest.index64 else 2)]
     tables = tuple(executable.kernels["mark"] for executable in executables)
+    commands = [c for c in COMMANDS if tables or c is not _dispatch]
+    starts = (*range(len(tables)), NO_EXECUTABLE)
     address = guest.allocate(ARENA)
     table = [(address + offset, byte_length) for offset, byte_length in SLOTS]
 
@@ -180,16 +183,15 @@ def check_streams(guest: Guest, example_count: int) -> None:
         seed = np.random.default_rng(data.draw(st.integers(0, 3)))
         arena = seed.integers(0, 256, ARENA, np.uint8)
         initial = arena.tobytes()
-        builder = CommandStreamBuilder()
+        builder = CommandStreamBuilder(8 if guest.index64 else 4)
         r = Recording(builder, arena, address, guest.environment, tables)
-        commands = data.draw(st.lists(st.sampled_from(COMMANDS), max_size=14))
-        for command in commands:
+        for command in data.draw(st.lists(st.sampled_from(commands), max_size=14)):
             data.draw(st.composite(lambda draw, c=command: c(draw, r))())
         stream = builder.finish()
         expected = arena.tobytes()
         with guest.scope():
             place = guest.place(stream.data)
-            first = data.draw(st.sampled_from((0, 1, 0xFFFF_FFFF)))
+            first = data.draw(st.sampled_from(starts))
             for _ in range(2):
                 guest.write(address, initial)
                 results = guest.execute(stream, table, first=first, stream_address=place)
@@ -203,6 +205,11 @@ def check_streams(guest: Guest, example_count: int) -> None:
 @pytest.mark.parametrize("atomics", [False, True])
 def test_one_worker_does_what_the_simulation_does(atomics: bool) -> None:
     check_streams(Guest(PackageBackend(), atomics=atomics), 120)
+
+
+@pytest.mark.parametrize("atomics", [False, True])
+def test_one_worker_on_a_64_bit_memory_does_what_the_simulation_does(atomics: bool) -> None:
+    check_streams(Guest(PackageBackend(index64=True), atomics=atomics), 40)
 
 
 @pytest.mark.parametrize("worker_count", [1, 2, 3])
