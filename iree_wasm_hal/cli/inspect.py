@@ -65,7 +65,7 @@ def describe(archive: Archive) -> dict[str, Any]:
         "executables": [
             _executable(index, bytes(data))
             for index, data in enumerate(archive.rodata)
-            if data[:4] in (b"\0asm", b"\x7fELF")
+            if bytes(data[:4]) in (b"\0asm", b"\x7fELF")
         ],
         "rodata": {
             "segment_count": len(archive.rodata),

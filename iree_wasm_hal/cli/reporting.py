@@ -47,7 +47,6 @@ def guarded(body: Callable[[], int]) -> int:
     try:
         status = body()
         sys.stdout.flush()
-        return status
     except (UsageError, ArgumentError) as error:
         _print_error(error)
         return ExitStatus.USAGE
@@ -62,6 +61,7 @@ def guarded(body: Callable[[], int]) -> int:
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
         return ExitStatus.INTERRUPTED
+    return status
 
 
 def _print_error(error: BaseException) -> None:

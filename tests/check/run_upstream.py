@@ -87,7 +87,12 @@ def _run_native(file: Path) -> Results:
 
     with tempfile.TemporaryDirectory() as folder:
         archive = Path(folder, "native.vmfb")
-        command = [Path(sys.executable).parent / "iree-compile", file, "-o", archive]
+        command: list[str | Path] = [
+            Path(sys.executable).parent / "iree-compile",
+            file,
+            "-o",
+            archive,
+        ]
         command += [
             "--iree-hal-target-device=local",
             "--iree-hal-local-target-device-backends=llvm-cpu",

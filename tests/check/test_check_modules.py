@@ -16,7 +16,7 @@ SOURCES = sorted(FOLDER.glob("*.mlir"))
 
 
 def iree_wasm(*arguments: object) -> subprocess.CompletedProcess[str]:
-    command = [BIN / "iree-wasm", *map(str, arguments)]
+    command: list[str | Path] = [BIN / "iree-wasm", *map(str, arguments)]
     return subprocess.run(command, capture_output=True, text=True, check=False)
 
 
@@ -27,7 +27,7 @@ def test_passes_here_and_natively(source: Path, tmp_path: Path) -> None:
     done = iree_wasm("check", tmp_path / "wasm.vmfb", "--json")
     assert done.returncode == 0, done.stdout + done.stderr
     ours = {test["name"]: test["messages"] for test in json.loads(done.stdout)["tests"]}
-    command = [BIN / "iree-compile", source, "-o", tmp_path / "native.vmfb"]
+    command: list[str | Path] = [BIN / "iree-compile", source, "-o", tmp_path / "native.vmfb"]
     command += ["--iree-hal-target-device=local", "--iree-llvmcpu-target-cpu=host"]
     command += ["--iree-hal-local-target-device-backends=llvm-cpu"]
     subprocess.run(command, check=True, capture_output=True)

@@ -32,7 +32,7 @@ def identity_archive(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("identity")
     source, archive = folder / "identity.mlir", folder / "identity.vmfb"
     source.write_text(IDENTITY)
-    command = [
+    command: list[str | Path] = [
         BIN / "iree-compile",
         source,
         *("-o", archive),
@@ -50,7 +50,7 @@ def iree_run(identity_archive: Path) -> Callable[..., subprocess.CompletedProces
     """Runs iree-run-module on the identity functions."""
 
     def run(*arguments: str, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
-        command = [
+        command: list[str | Path] = [
             BIN / "iree-run-module",
             "--device=local-sync",
             f"--module={identity_archive}",

@@ -103,10 +103,10 @@ def _run_forked(names: list[str], backend: str, jobs: int) -> Iterator[CaseResul
         while waiting and len(running) < jobs:
             name = waiting.pop()
             receiver, sender = context.Pipe(duplex=False)
-            process = context.Process(target=_send_result, args=(name, backend, sender))
-            process.start()
+            started = context.Process(target=_send_result, args=(name, backend, sender))
+            started.start()
             sender.close()
-            running[receiver] = (name, process, time.monotonic() + TIMEOUT_S)
+            running[receiver] = (name, started, time.monotonic() + TIMEOUT_S)
         ready = multiprocessing.connection.wait(list(running), timeout=1.0)
         late = [pipe for pipe, (_, _, deadline) in running.items() if time.monotonic() > deadline]
         for pipe in [*ready, *(pipe for pipe in late if pipe not in ready)]:

@@ -51,7 +51,7 @@ def load_cases() -> dict[str, NodeCase]:
     cases = {}
     for case in found:
         assert case.model is not None
-        data_sets = [
+        data_sets: list[tuple[Sequence[Any], Sequence[Any]]] = [
             (_arrays(inputs), _arrays(outputs)) for inputs, outputs in case.data_sets or ()
         ]
         cases[case.name] = NodeCase(case.name, case.model, data_sets, case.rtol, case.atol)

@@ -10,6 +10,8 @@ from pathlib import Path
 
 import pytest
 
+import iree_wasm_hal as iwh
+
 ROOT = Path(__file__).parents[2]
 PROJECTS = [ROOT, *sorted(path.parent for path in ROOT.glob("plugins/*/pyproject.toml"))]
 
@@ -20,7 +22,7 @@ def wheels(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("dist")
     for project in PROJECTS:
         command = [sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps"]
-        command += ["--no-build-isolation", "--wheel-dir", folder, project]
+        command += ["--no-build-isolation", "--wheel-dir", str(folder), str(project)]
         subprocess.run(command, check=True, capture_output=True)
     return folder
 
@@ -29,9 +31,12 @@ def make_environment(folder: Path, wheels: Path, requirement: str) -> Path:
     """An environment with one requirement installed; returns its interpreter."""
     venv.create(folder, with_pip=True)
     python = folder / "bin" / "python"
-    command = [python, "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
+    command = [str(python), "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
     done = subprocess.run(
-        [*command, "--find-links", wheels, requirement], capture_output=True, text=True, check=False
+        [*command, "--find-links", str(wheels), requirement],
+        capture_output=True,
+        text=True,
+        check=False,
     )
     assert done.returncode == 0, done.stderr
     return python
@@ -64,7 +69,7 @@ def test_core_lists_no_engine_and_names_the_missing_one(bare_python: Path) -> No
 import iree_wasm_hal as iwh
 assert len(iwh.engines()) == 0, iwh.engines()
 try:
-    iwh.load(b"", engine="wasmtime")
+    iwh.open_engine("wasmtime")
 except iwh.Error as error:
     print(error)
 """
@@ -102,18 +107,12 @@ import iree_wasm_hal as iwh
 print(record.name, record.available, record.cause)
 """
     assert run(python, code) == "wasmtime True None\n"
-    sys_python = Path(sys.executable)
     source = tmp_path / "add.mlir"
     source.write_text(
         "func.func @main(%a: tensor<4xf32>) -> tensor<4xf32> {\n"
         "  %0 = arith.addf %a, %a : tensor<4xf32>\n  return %0 : tensor<4xf32>\n}\n"
     )
-    command = [
-        sys_python,
-        "-c",
-        "import sys, iree_wasm_hal as iwh; iwh.compile(*sys.argv[1:2], output=sys.argv[2])",
-    ]
-    subprocess.run([*command, source, tmp_path / "add.vmfb"], check=True, capture_output=True)
+    iwh.compile(source, output=tmp_path / "add.vmfb")
     code = f"""
 import numpy, iree_wasm_hal as iwh
 with iwh.load({str(tmp_path / "add.vmfb")!r}, engine="wasmtime") as module:
