@@ -254,15 +254,21 @@ class Buffer:
         if byte_length > self.byte_length:
             self.check_range(0, byte_length)
         block = self.allocation.retain_block()
-        storage = _new_array(
-            GuestArray,
-            (byte_length,),
-            np.uint8,
-            self.allocation.memory.array,
-            block.guest_ptr + self.byte_offset,
-        )
-        storage.block = block
-        return np.ndarray(shape, dtype, storage)
+        try:
+            storage = _new_array(
+                GuestArray,
+                (byte_length,),
+                np.uint8,
+                self.allocation.memory.array,
+                block.guest_ptr + self.byte_offset,
+            )
+            storage.block = block
+            return np.ndarray(shape, dtype, storage)
+        except ValueError as error:
+            # Programs can make views of any rank and, beside a dimension of 0, of any size.
+            raise invocation_error(
+                StatusCode.OUT_OF_RANGE, f"numpy has no array of shape {shape}: {error}"
+            ) from error
 
     def read(self, byte_offset: int = 0, byte_length: int = WHOLE_BUFFER) -> bytes:
         """A copy of a range. Raises as ``view`` does."""
