@@ -24,20 +24,42 @@ class Budget:
         max_instruction_count: Bound per call into the context, None for none.
     """
 
-    __slots__ = ("_deadline", "_interrupted", "_spent", "cell", "max_instruction_count")
+    __slots__ = (
+        "_deadline",
+        "_interrupted",
+        "_nesting",
+        "_spent",
+        "cell",
+        "max_instruction_count",
+    )
 
     def __init__(self, max_instruction_count: int | None = None) -> None:
         self.cell = [_SLICE]
         self.max_instruction_count = max_instruction_count
         self._spent = 0
+        self._nesting = 0
         self._deadline: float | None = None
         self._interrupted = False
 
-    def start(self) -> None:
-        """Begins a call: its instructions count from zero; an old interrupt is forgotten."""
-        self._spent = 0
-        self._interrupted = False
-        self.cell[0] = self._slice()
+    def enter(self) -> None:
+        """Begins a call into the context.
+
+        The outermost one counts its instructions from zero and forgets an old interrupt.
+
+        Raises:
+            InterruptedCallError: The deadline has passed already.
+        """
+        if self._nesting == 0:
+            self._spent = 0
+            self._interrupted = False
+            self.cell[0] = self._slice()
+            if self._deadline is not None:
+                self._check_deadline()
+        self._nesting += 1
+
+    def leave(self) -> None:
+        """Ends what ``enter`` began."""
+        self._nesting -= 1
 
     def set_deadline(self, seconds: float | None) -> None:
         """Ends calls ``seconds`` from now; None lifts the deadline."""
@@ -60,8 +82,7 @@ class Budget:
         if self._interrupted:
             self._interrupted = False
             raise InterruptedCallError("the call was interrupted")
-        if self._deadline is not None and time.monotonic() > self._deadline:
-            raise InterruptedCallError("the call ran past its deadline")
+        self._check_deadline()
         allowed = self.max_instruction_count
         if allowed is not None and self._spent >= allowed:
             raise LimitError(
@@ -71,6 +92,10 @@ class Budget:
                 allowed=allowed,
             )
         self.cell[0] = self._slice()
+
+    def _check_deadline(self) -> None:
+        if self._deadline is not None and time.monotonic() > self._deadline:
+            raise InterruptedCallError("the call ran past its deadline")
 
     def _slice(self) -> int:
         if self.max_instruction_count is None:

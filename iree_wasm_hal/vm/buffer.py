@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from iree_wasm_hal.errors import LimitError
 from iree_wasm_hal.vm.status import failure
 
 if TYPE_CHECKING:
@@ -51,13 +52,23 @@ class Buffer:
 
         Raises:
             InvocationError: The alignment is no power of two.
-            LimitError: The account does not allow the length.
+            LimitError: The account does not allow the length, or the machine cannot give it.
         """
         if alignment & (alignment - 1) or not 0 <= alignment <= _MAX_ALIGNMENT:
             raise failure("INVALID_ARGUMENT", f"alignment {alignment} is not a power of two")
         length = byte_length & 0xFFFFFFFFFFFFFFFF
         account.charge(length, "vm.buffer.alloc")
-        buffer = cls(memoryview(bytearray(length)), writable=True)
+        try:
+            contents = bytearray(length)
+        except (MemoryError, OverflowError) as cause:
+            account.release(length)
+            raise LimitError(
+                f"vm.buffer.alloc asks for {length} bytes; the machine cannot give them",
+                name="VM host memory",
+                asked=length,
+                allowed=account.max_bytes,
+            ) from cause
+        buffer = cls(contents, writable=True)
         buffer._account = account
         buffer._charged_bytes = length
         return buffer

@@ -87,7 +87,8 @@ class VmFunction:
         if self._has_values:
             arguments = self._checked(arguments)
         self._context.check_open()
-        self._context.budget.start()
+        budget = self._context.budget
+        budget.enter()
         depth = self._instance.depth
         outer_depth = depth[0]
         try:
@@ -102,6 +103,7 @@ class VmFunction:
             ) from cause
         finally:
             depth[0] = outer_depth
+            budget.leave()
 
     def _checked(self, arguments: tuple[object, ...]) -> tuple[object, ...]:
         kinds = self.calling_convention.arguments
@@ -135,6 +137,8 @@ class Context:
         modules: In dependency order: a module's imports are served by modules before it.
         max_host_bytes: Bound on the memory of VM buffers, lists and globals.
         instruction_budget: Bound on VM instructions per call, None for none.
+        deadline_s: Ends initializers that run longer, and calls that run later than that unless
+            ``set_deadline`` is called before; None for no limit.
 
     Raises:
         ImportResolutionError: An import, module version or type that no module serves.
@@ -148,9 +152,12 @@ class Context:
         *,
         max_host_bytes: int = DEFAULT_MAX_BYTES,
         instruction_budget: int | None = None,
+        deadline_s: float | None = None,
     ) -> None:
         self.account = MemoryAccount(max_host_bytes)
         self.budget = Budget(instruction_budget)
+        if deadline_s is not None:
+            self.set_deadline(deadline_s)
         self._closed = False
         self._instances: list[ModuleInstance] = []
         ref_types = dict(BUILTIN_TYPES)

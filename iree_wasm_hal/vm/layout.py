@@ -12,7 +12,7 @@ from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from iree_wasm_hal.vm.typeflow import edges
+from iree_wasm_hal.vm.operands import edges
 
 if TYPE_CHECKING:
     from iree_wasm_hal.vm.instructions import Block, Instruction

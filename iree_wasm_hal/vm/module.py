@@ -14,7 +14,7 @@ from iree_wasm_hal.vm.archive import Archive, open_archive, read_archive
 from iree_wasm_hal.vm.buffer import Buffer
 from iree_wasm_hal.vm.codegen import GeneratedFunction, generate
 from iree_wasm_hal.vm.isa import IMPORT_BIT
-from iree_wasm_hal.vm.typeflow import call_parts
+from iree_wasm_hal.vm.operands import call_parts
 from iree_wasm_hal.vm.verifier import VerifiedModule, verify
 
 if TYPE_CHECKING:

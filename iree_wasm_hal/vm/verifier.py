@@ -14,7 +14,8 @@ from iree_wasm_hal.vm.calling_convention import CallingConvention, parse_calling
 from iree_wasm_hal.vm.instructions import Block, Bounds, decode_function
 from iree_wasm_hal.vm.isa import IMPORT_BIT, MAX_I32_REGISTERS, MAX_REF_REGISTERS, REF_BIT
 from iree_wasm_hal.vm.module_def import Export, Features, FunctionDescriptor, ModuleDef
-from iree_wasm_hal.vm.typeflow import Flow, argument_registers, call_parts, check_types
+from iree_wasm_hal.vm.operands import argument_registers, call_parts
+from iree_wasm_hal.vm.typeflow import Flow, check_types
 
 if TYPE_CHECKING:
     from iree_wasm_hal.vm.archive import Archive
