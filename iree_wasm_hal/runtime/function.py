@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import partial
 from typing import TYPE_CHECKING, Any, NoReturn
 
-from iree_wasm_hal.errors import ArgumentError, ClosedError
+from iree_wasm_hal.errors import ArgumentError, CallError, ClosedError
 from iree_wasm_hal.hal.fence import Fence
 from iree_wasm_hal.runtime.arguments import argument_converter
 from iree_wasm_hal.runtime.declaration import Declaration, parse_declaration
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from iree_wasm_hal.vm.calling_convention import CallingConvention
     from iree_wasm_hal.vm.context import Context, VmFunction
 
-__all__ = ["Caller", "Function", "Invocation", "is_coarse_fences"]
+__all__ = ["Caller", "Function", "Invocation", "ResultTimeoutError", "is_coarse_fences"]
 
 _DECLARATION = "iree.abi.declaration"
 _MODEL = "iree.abi.model"
@@ -224,6 +224,10 @@ class Function:
         raise ClosedError(f"call of {self.name} after its module was closed")
 
 
+class ResultTimeoutError(CallError, TimeoutError):
+    """The results of a call in flight are not there yet."""
+
+
 class Invocation:
     """A call in flight.
 
@@ -245,11 +249,11 @@ class Invocation:
         """Waits for the results and returns them as a call does.
 
         Raises:
-            TimeoutError: They were not there in ``timeout_s`` seconds.
+            ResultTimeoutError: They were not there in ``timeout_s`` seconds; a TimeoutError.
             Error: The program failed.
         """
         if not self.fence.wait(timeout_s):
-            raise TimeoutError(f"{self._function.name}: no result within {timeout_s} s")
+            raise ResultTimeoutError(f"{self._function.name}: no result within {timeout_s} s")
         return self._function._deliver(self._results, copy=copy)
 
 

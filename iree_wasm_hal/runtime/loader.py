@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import contextlib
+import time
+from functools import partial
 from typing import TYPE_CHECKING
 
 from iree_wasm_hal.engine.registry import open_engine
 from iree_wasm_hal.errors import (
     ImportResolutionError,
     IncompatibleTargetError,
+    InterruptedCallError,
     InvocationError,
 )
 from iree_wasm_hal.hal.compatibility import check_features
@@ -61,7 +64,7 @@ def load(
             key, or to a list of such sources.
         modules: Modules that the program imports from beside ``hal`` and ``io_parameters``.
         max_memory_bytes: Largest size of the linear memory.
-        deadline_s: Seconds that a call may take; None for no limit.
+        deadline_s: Seconds that a call, or the initialisation, may take; None for no limit.
         trace_sink: Gets what the program traces; standard error by default.
 
     Raises:
@@ -88,7 +91,7 @@ def load(
             cleanup.callback(device.close)
         hal = HalModule(device, trace_sink)
         natives = [hal, IoParametersModule(indexes), *modules]
-        context = _start([*natives, program], hal, device, name)
+        context = _start([*natives, program], hal, device, name, deadline_s)
         cleanup.callback(context.close)
         hal.poll = context.budget.refill
         return Module(program.name, device, context, cleanup.pop_all(), deadline_s=deadline_s)
@@ -103,16 +106,27 @@ def _engine(engine: str | Engine, cleanup: contextlib.ExitStack) -> Engine:
 
 
 def _start(
-    modules: Sequence[NativeModule | BytecodeModule], hal: HalModule, device: Device, name: str
+    modules: Sequence[NativeModule | BytecodeModule],
+    hal: HalModule,
+    device: Device,
+    name: str,
+    deadline_s: float | None,
 ) -> Context:
     """Links the modules and runs the program's initialisation."""
+    if deadline_s is not None:
+        hal.poll = partial(_check_deadline, time.monotonic() + deadline_s, deadline_s)
     try:
-        return Context(modules)
+        return Context(modules, deadline_s=deadline_s)
     except InvocationError as error:
         # A program asks for the formats of its kernels one by one, and gives up after the last.
-        if not hal.refused_formats:
+        if hal.has_accepted_format or not hal.refused_formats:
             raise
         raise _incompatible(hal.refused_formats, device, name) from error
+
+
+def _check_deadline(due: float, deadline_s: float) -> None:
+    if time.monotonic() > due:
+        raise InterruptedCallError(f"the initialisation took longer than {deadline_s} s")
 
 
 def _incompatible(formats: list[str], device: Device, name: str) -> IncompatibleTargetError:

@@ -16,7 +16,7 @@ from iree_wasm_hal.vm.buffer import Buffer as VmBuffer
 if TYPE_CHECKING:
     from iree_wasm_hal.runtime.declaration import Type
 
-__all__ = ["ResultConverter", "result_converter"]
+__all__ = ["ResultConverter", "copied", "result_converter"]
 
 ResultConverter = Callable[[object], object]
 
@@ -38,8 +38,11 @@ def result_converter(declared: Type | None, value_type: str) -> ResultConverter 
 
 
 def _array_of_view(value: object) -> object:
-    """A zero-copy array that keeps the device memory alive; other refs pass unchanged."""
-    if type(value) is not BufferView:
+    """A zero-copy array that keeps the device memory alive; other refs pass unchanged.
+
+    So do tensors of elements that share a byte, such as ``i4``: numpy has no array for them.
+    """
+    if type(value) is not BufferView or value.element_type & 7:
         return value
     buffer = value.buffer
     array = buffer.ndarray(value.shape, dtype_of(value.element_type))

@@ -14,6 +14,9 @@ import iree_wasm_hal as iwh
 if TYPE_CHECKING:
     from pathlib import Path
 
+if TYPE_CHECKING:
+    from iree_wasm_hal.engine import Engine
+
 LoadWasm = Callable[..., iwh.Module]
 
 SOURCE = """
@@ -96,6 +99,12 @@ def test_missing_parameters_say_what_is_missing(
 ) -> None:
     with pytest.raises(iwh.InvocationError, match=message):
         load_wasm(SOURCE, parameters=parameters)
+
+
+def test_a_missing_parameter_is_not_taken_for_a_missing_kernel(engine: Engine) -> None:
+    archive = iwh.compile(SOURCE.encode(), target="wasm64,wasm32-simd128")
+    with pytest.raises(iwh.InvocationError, match="asks for parameters of scope"):
+        iwh.load(archive, engine=engine)
 
 
 def test_damaged_archives_are_refused_before_the_program_runs(load_wasm: LoadWasm) -> None:

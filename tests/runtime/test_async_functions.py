@@ -52,6 +52,8 @@ def test_work_begins_when_another_thread_signals(module: iwh.Module) -> None:
     assert not pending.is_done
     with pytest.raises(TimeoutError, match=r"no result within 0\.01 s"):
         pending.results(0.01)
+    with pytest.raises(iwh.CallError):
+        pending.results(0)
     thread = threading.Thread(target=fence.signal)
     thread.start()
     np.testing.assert_array_equal(pending.results(10), A * 2)

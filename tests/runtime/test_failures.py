@@ -132,6 +132,52 @@ def test_another_thread_interrupts_a_call(load_wasm: LoadWasm) -> None:
     np.testing.assert_array_equal(module.add(F4, F4), F4 * 2)
 
 
+INITIALISERS = [
+    """
+      util.global private mutable @end = -1 : i64
+      util.global private mutable @sum = 0 : i64
+      util.initializer {
+        %zero = arith.constant 0 : i64
+        %one = arith.constant 1 : i64
+        %end = util.global.load @end : i64
+        %0 = scf.while (%i = %zero) : (i64) -> i64 {
+          %more = arith.cmpi ne, %i, %end : i64
+          scf.condition(%more) %i : i64
+        } do {
+        ^bb0(%i: i64):
+          %next = arith.addi %i, %one : i64
+          scf.yield %next : i64
+        }
+        util.global.store %0, @sum : i64
+        util.return
+      }
+      util.func public @set(%a: i64) -> i64 {
+        util.global.store %a, @end : i64
+        %0 = util.global.load @sum : i64
+        util.return %0 : i64
+      }
+    """,
+    """
+      util.initializer {
+        %c0 = arith.constant 0 : index
+        %device = hal.devices.get %c0 : !hal.device
+        %f = hal.fence.create device(%device : !hal.device) flags("None") : !hal.fence
+        %forever = arith.constant -1 : i32
+        %0 = hal.fence.await until([%f]) timeout_millis(%forever) flags("None") : i32
+        util.return
+      }
+    """,
+]
+
+
+@pytest.mark.parametrize("source", INITIALISERS)
+def test_a_deadline_ends_the_initialisation(load_wasm: LoadWasm, source: str) -> None:
+    start = time.monotonic()
+    with pytest.raises(iwh.InterruptedCallError):
+        load_wasm(source, deadline_s=0.3)
+    assert time.monotonic() - start < 20
+
+
 AWAIT = """
   util.func public @await(%f: !hal.fence) -> i32 {
     %forever = arith.constant -1 : i32

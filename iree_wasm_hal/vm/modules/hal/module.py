@@ -80,12 +80,14 @@ class HalModule(PyModule):
     Attributes:
         refused_formats: Executable formats that the program asked for and the device does not
             take; they tell why a program found no device.
+        has_accepted_format: Whether the program asked for one that the device takes.
         poll: Called now and then while the program waits for a fence; raises to end the wait.
     """
 
     def __init__(self, device: Device, trace_sink: TraceSink | None = None) -> None:
         super().__init__("hal", HAL_MODULE_VERSION, _TYPES)
         self.refused_formats: list[str] = []
+        self.has_accepted_format = False
         self.poll: Callable[[], None] | None = None
         self._device = device
         self._trace_sink = _print_trace if trace_sink is None else trace_sink
@@ -118,8 +120,9 @@ class HalModule(PyModule):
         category_text = expect(category, VmBuffer, "device.query.i64: category").text()
         key_text = expect(key, VmBuffer, "device.query.i64: key").text()
         known, value = expect(device, Device, "device.query.i64").query_i64(category_text, key_text)
-        if category_text == _FORMAT_CATEGORY and not value:
-            self.refused_formats.append(key_text)
+        if category_text == _FORMAT_CATEGORY:
+            self.has_accepted_format |= bool(value)
+            self.refused_formats += [] if value else [key_text]
         return int(known), value
 
     def _fence_await(self, timeout_millis: int, flags: int, fences: tuple[object, ...]) -> int:
