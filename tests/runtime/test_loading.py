@@ -1,7 +1,9 @@
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import io
+import random
 import subprocess
 import sys
 from collections.abc import Callable
@@ -92,6 +94,26 @@ def test_truncated_archives(engine: Engine) -> None:
     for length in [*range(0, 200, 7), *range(200, len(data), 311), len(data) - 1]:
         with pytest.raises(iwh.LoadError):
             iwh.load(data[:length], engine=engine)
+
+
+def test_damaged_archives_load_and_run_or_fail_with_an_error_of_ours(engine: Engine) -> None:
+    data = ARCHIVE.read_bytes()
+    draw = random.Random(20240229)
+    arguments = {"add": (F4, F4), "accumulate": (np.arange(4, dtype=np.int32),)}
+    loaded = 0
+    for _ in range(200):
+        mutant = bytearray(data)
+        for _ in range(draw.choice([1, 1, 2, 4])):
+            mutant[draw.randrange(len(mutant))] = draw.randrange(256)
+        with (
+            contextlib.suppress(iwh.Error),
+            iwh.load(mutant, engine=engine, max_memory_bytes=64 << 20, deadline_s=1) as module,
+        ):
+            loaded += 1
+            for name in module:
+                with contextlib.suppress(iwh.Error):
+                    module[name](*arguments.get(name, (np.ones((3, 8), np.float32),)))
+    assert 0 < loaded < 200
 
 
 def test_native_archives_say_which_target_to_compile_for(engine: Engine) -> None:
