@@ -10,7 +10,7 @@ if TYPE_CHECKING:
 
     from iree_wasm_hal.compiler.targets import Target
 
-__all__ = ["iree_compile_flags"]
+__all__ = ["FAST_CONVOLUTIONS", "iree_compile_flags"]
 
 # Runs on each kernel before code generation.
 _KERNEL_PIPELINE = (
@@ -19,32 +19,45 @@ _KERNEL_PIPELINE = (
 )
 
 
-def _target_attribute(target: Target) -> str:
-    """An ``#hal.executable.target`` for one of several targets."""
-    fields = [
-        f'target_triple = "{target.triple}"',
+_DATA_LAYOUTS = {
+    bits: f"e-m:e-p:{bits}:{bits}-p10:8:8-p20:8:8-i64:64-i128:128-n32:64-S128-ni:1:10:20"
+    for bits in (32, 64)
+}
+"""As LLVM's wasm backend has them."""
+
+
+def _target_attribute(target: Target, executable_format: str) -> str:
+    """An ``#hal.executable.target`` with all that iree-compile would make of its flags.
+
+    Nothing has a default in the attribute: without ``native_vector_size`` the compiler divides
+    by zero.
+    """
+    fields = (
         'cpu = ""',
         f'cpu_features = "{",".join(target.cpu_features)}"',
-    ]
-    # The attribute has no default: without it the compiler divides by zero.
-    fields.append(f"native_vector_size = {target.vector_byte_length or 16} : i64")
-    return f'#hal.executable.target<"llvm-cpu", "{target.format}", {{{", ".join(fields)}}}>'
+        f'data_layout = "{_DATA_LAYOUTS[target.pointer_bits]}"',
+        "iree.encoding.resolver = #iree_cpu.cpu_encoding_resolver<>",
+        # A wasm dynamic library, not an ELF file.
+        "link_embedded = false",
+        # Measured over whole models; docs/compiling.md has the table.
+        "loop_unrolling = true",
+        "max_stack_allocation_size = 32768 : i64",
+        f"native_vector_size = {target.vector_byte_length} : i64",
+        f'target_triple = "{target.triple}"',
+    )
+    return f'#hal.executable.target<"llvm-cpu", "{executable_format}", {{{", ".join(fields)}}}>'
 
 
-def _device_flags(targets: Sequence[Target]) -> list[str]:
-    if len(targets) > 1:
-        attributes = ", ".join(_target_attribute(target) for target in targets)
-        return [f'--iree-hal-target-device=#hal.device.target<"local", [{attributes}]>']
-    (target,) = targets
-    flags = [
-        "--iree-hal-target-device=local",
-        "--iree-hal-local-target-device-backends=llvm-cpu",
-        f"--iree-llvmcpu-target-triple={target.triple}",
-        f"--iree-llvmcpu-target-cpu-features={','.join(target.cpu_features)}",
-    ]
-    if target.vector_byte_length:
-        flags.append(f"--iree-llvmcpu-target-vector-width-in-bytes={target.vector_byte_length}")
-    return flags
+def _device_attribute(targets: Sequence[Target]) -> str:
+    """A device that takes kernels of each target.
+
+    A lone target has the format string that iree-compile itself would write.
+    """
+    if len(targets) == 1:
+        attributes = _target_attribute(targets[0], targets[0].stock_format)
+    else:
+        attributes = ", ".join(_target_attribute(target, target.format) for target in targets)
+    return f'#hal.device.target<"local", [{attributes}]>'
 
 
 def iree_compile_flags(
@@ -59,12 +72,14 @@ def iree_compile_flags(
         input_type: ``--iree-input-type``.
     """
     return [
-        *_device_flags(targets),
+        f"--iree-hal-target-device={_device_attribute(targets)}",
         f"--iree-input-type={input_type}",
         f"--iree-hal-preprocess-executables-with={_KERNEL_PIPELINE.format(patterns=patterns)}",
-        # Kernels are wasm dynamic libraries, not ELF files.
-        "--iree-llvmcpu-link-embedded=false",
         f"--iree-llvmcpu-wasm-linker-path={linker}",
         # The compiler would turn f64 into f32, signatures included.
         "--iree-input-demote-f64-to-f32=false",
     ]
+
+
+FAST_CONVOLUTIONS = ("--iree-global-opt-use-im2col-for-convs",)
+"""Convolutions as matrix products: many times faster, but some do not compile in that form."""

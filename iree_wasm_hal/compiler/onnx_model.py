@@ -190,7 +190,7 @@ def prepare(source: Source, options: OnnxOptions) -> onnx.ModelProto:
             f"(--input-shape), values with input_values (--input-value). Inputs: {inputs}"
         )
     model = _raise_opset(model, options.opset, source.name)
-    model = bound_shifts(gather_reflections(trim_windows(model)))
+    model = bound_shifts(gather_reflections(trim_windows(multiply_pixels(model))))
     model.graph.name = FUNCTION_NAME
     return model
 

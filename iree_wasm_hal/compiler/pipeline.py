@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, overload
 
 from iree_wasm_hal.compiler.codegen_patterns import codegen_patterns
 from iree_wasm_hal.compiler.diagnostics import explain, read_log
-from iree_wasm_hal.compiler.flags import iree_compile_flags
+from iree_wasm_hal.compiler.flags import FAST_CONVOLUTIONS, iree_compile_flags
 from iree_wasm_hal.compiler.linking.launcher import write_launcher
 from iree_wasm_hal.compiler.onnx_model import OnnxOptions, import_onnx
 from iree_wasm_hal.compiler.source import SourceKind, read_source
@@ -108,10 +108,13 @@ class _Compilation:
         input_type = "auto" if self.options.input_type == "onnx" else self.options.input_type
         flags = iree_compile_flags(self.targets, linker, patterns, input_type)
         command = [str(self.toolchain.iree_compile), str(mlir), "-o", str(output), *flags]
-        status = run([*command, *self.options.extra_args], self.log, "iree-compile")
-        if status != 0 or not output.is_file():
-            raise self._failure(status)
-        return output, verify_archive(output)
+        for more in (FAST_CONVOLUTIONS, ()):
+            # The log of a failure is that of the last attempt.
+            self.log.write_bytes(b"")
+            status = run([*command, *more, *self.options.extra_args], self.log, "iree-compile")
+            if status == 0 and output.is_file():
+                return output, verify_archive(output)
+        raise self._failure(status)
 
     def _mlir_file(self) -> Path:
         if self.source.kind is SourceKind.ONNX:
