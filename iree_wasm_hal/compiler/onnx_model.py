@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from iree_wasm_hal.compiler.onnx_folding import fold_constants, undecided_branches
 from iree_wasm_hal.compiler.onnx_padding import gather_reflections
+from iree_wasm_hal.compiler.onnx_pointwise import multiply_pixels
 from iree_wasm_hal.compiler.onnx_shifts import bound_shifts
 from iree_wasm_hal.compiler.onnx_windows import trim_windows
 from iree_wasm_hal.compiler.toolchain import PYTHON, require_module, run
