@@ -71,6 +71,18 @@ class Budget:
         self._interrupted = True
         self.cell[0] = -1
 
+    def charge(self, count: int) -> None:
+        """Takes ``count`` instructions off, for a single one that runs long.
+
+        Raises:
+            InterruptedCallError: See ``refill``.
+            LimitError: See ``refill``.
+        """
+        self.cell[0] -= count
+        if self.cell[0] < 0:
+            self._spent += -self.cell[0]
+            self.refill()
+
     def refill(self) -> None:
         """Called by generated code when a slice is used up.
 

@@ -61,6 +61,7 @@ class ModuleInstance:
             "D": self.depth,
             "G_ref": [None] * verified.global_ref_count,
             "_over": budget.refill,
+            "_hash": objects.buffer_hash(budget.charge),
             "_too_deep": self._too_deep,
         }
         self._add_globals(global_bytes)

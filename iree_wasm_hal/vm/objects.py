@@ -19,6 +19,15 @@ if TYPE_CHECKING:
 __all__ = ["NAMESPACE"]
 
 _U64 = 0xFFFFFFFFFFFFFFFF
+_SIP_START = (
+    0x736F6D6570736575 ^ 0x0706050403020100,
+    0x646F72616E646F6D ^ 0x0F0E0D0C0B0A0908,
+    0x6C7967656E657261 ^ 0x0706050403020100,
+    0x7465646279746573 ^ 0x0F0E0D0C0B0A0908,
+)
+_HASH_CHUNK_BYTES = 1 << 12
+_HASH_CHUNK_COST = 40_000
+"""In instructions. Hashing in Python is slow enough to be bounded like a loop."""
 _ELEMENTS = {
     "i8_u": ("<B", 0xFF),
     "i8_s": ("<b", 0),
@@ -160,20 +169,26 @@ def buffer_length(ref: object) -> int:
     return len(buffer_of(ref).view)
 
 
-def buffer_hash(ref: object, start: int, length: int) -> int:
-    """``buffer.hash``: SipHash-2-4 of a range, signed."""
-    view = buffer_of(ref).read(start, length)
-    tail = bytes(view[length & ~7 :]).ljust(7, b"\0") + bytes([length & 0xFF])
-    v0 = 0x736F6D6570736575 ^ 0x0706050403020100
-    v1 = 0x646F72616E646F6D ^ 0x0F0E0D0C0B0A0908
-    v2 = 0x6C7967656E657261 ^ 0x0706050403020100
-    v3 = 0x7465646279746573 ^ 0x0F0E0D0C0B0A0908
-    for (word,) in (*struct.iter_unpack("<Q", view[: length & ~7]), struct.unpack("<Q", tail)):
+def buffer_hash(charge: Callable[[int], None]) -> Callable[[object, int, int], int]:
+    """``buffer.hash`` for one context's budget: SipHash-2-4 of a range, signed."""
+
+    def hash_range(ref: object, start: int, length: int) -> int:
+        view = buffer_of(ref).read(start, length)
+        tail = bytes(view[length & ~7 :]).ljust(7, b"\0") + bytes([length & 0xFF])
+        v0, v1, v2, v3 = _SIP_START
+        for first in range(0, length & ~7, _HASH_CHUNK_BYTES):
+            charge(_HASH_CHUNK_COST)
+            chunk = view[first : min(first + _HASH_CHUNK_BYTES, length & ~7)]
+            for (word,) in struct.iter_unpack("<Q", chunk):
+                v0, v1, v2, v3 = _sip_rounds(2, v0, v1, v2, v3 ^ word)
+                v0 ^= word
+        (word,) = struct.unpack("<Q", tail)
         v0, v1, v2, v3 = _sip_rounds(2, v0, v1, v2, v3 ^ word)
-        v0 ^= word
-    v0, v1, v2, v3 = _sip_rounds(4, v0, v1, v2 ^ 0xFF, v3)
-    digest = v0 ^ v1 ^ v2 ^ v3
-    return digest - (1 << 64) if digest >> 63 else digest
+        v0, v1, v2, v3 = _sip_rounds(4, v0 ^ word, v1, v2 ^ 0xFF, v3)
+        digest = v0 ^ v1 ^ v2 ^ v3
+        return digest - (1 << 64) if digest >> 63 else digest
+
+    return hash_range
 
 
 def _sip_rounds(count: int, v0: int, v1: int, v2: int, v3: int) -> tuple[int, int, int, int]:
@@ -247,7 +262,6 @@ def _namespace() -> dict[str, object]:
         "_copy": buffer_copy,
         "_compare": buffer_compare,
         "_length": buffer_length,
-        "_hash": buffer_hash,
         "_global_ref": global_ref,
     }
     for name, (format_, mask) in _ELEMENTS.items():

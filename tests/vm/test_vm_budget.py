@@ -88,3 +88,28 @@ def test_more_than_the_machine_has() -> None:
         with pytest.raises(LimitError, match="the machine cannot give them"):
             Buffer.allocate(length, 16, account)
     assert account.used_bytes == 0
+
+
+def test_a_long_hash_is_bounded(assemble: Callable[[str], bytes]) -> None:
+    text = """
+    vm.module @long version 0
+    vm.export @f
+    vm.func @f(%r0: !vm.ref<?>) -> (i64) {
+    ^bb0:
+      %i0:1 = vm.buffer.length %r0
+      %i2:3 = vm.const.i64.zero
+      %i2:3 = vm.buffer.hash %r0, %i2:3, %i0:1
+      vm.return %i2
+    }
+    """
+    module = BytecodeModule.from_bytes(assemble(text))
+    contents = Buffer(bytes(1 << 24))
+    with pytest.raises(LimitError, match="VM instructions"):
+        Context([module], instruction_budget=1_000_000).function("f")(contents)
+    context = Context([module])
+    context.set_deadline(0.05)
+    with pytest.raises(InterruptedCallError, match="deadline"):
+        context.function("f")(contents)
+    # The reference vector of SipHash-2-4 for the input 00 01 .. 0e, as the paper prints it.
+    context.set_deadline(None)
+    assert context.function("f")(Buffer(bytes(range(15)))) & (2**64 - 1) == 0xA129CA6149BE45E5
