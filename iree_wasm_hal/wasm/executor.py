@@ -46,33 +46,17 @@ from iree_wasm_hal.wasm.executor_phases import (
     emit_join,
     emit_leave,
 )
-from iree_wasm_hal.wasm.expressions import I32, Signature, ValueType
+from iree_wasm_hal.wasm.expressions import I32, Signature
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-__all__ = ["EXECUTE", "ExecutorFunctions", "ExecutorOptions", "emit_executor"]
+    from iree_wasm_hal.wasm.executor_options import ExecutorOptions
+    from iree_wasm_hal.wasm.expressions import ValueType
+
+__all__ = ["EXECUTE", "ExecutorFunctions", "emit_executor"]
 
 EXECUTE = "iree_wasm_execute"
-
-
-@dataclass(frozen=True, slots=True)
-class ExecutorOptions:
-    """What the emitted code depends on.
-
-    Attributes:
-        pointer: Type of addresses.
-        atomics: Whether several workers may run a submission.
-        can_wait: Whether the memory is shared, so that workers can sleep.
-        table_index64: Whether the function table is indexed with i64.
-        kernel_type_index: Index of the type of kernels; None where the module has none.
-    """
-
-    pointer: ValueType
-    atomics: bool
-    can_wait: bool
-    table_index64: bool
-    kernel_type_index: int | None
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from iree_wasm_hal.wasm.assembler import FunctionBuilder
-    from iree_wasm_hal.wasm.executor import ExecutorOptions
+    from iree_wasm_hal.wasm.executor_options import ExecutorOptions
     from iree_wasm_hal.wasm.expressions import Local
 
 __all__ = ["emit_copy", "emit_copy_claimed", "emit_fill", "emit_update"]

@@ -19,7 +19,7 @@ from iree_wasm_hal.wasm.stream_worker import worker_block_layout
 
 if TYPE_CHECKING:
     from iree_wasm_hal.wasm.assembler import FunctionBuilder
-    from iree_wasm_hal.wasm.executor import ExecutorOptions
+    from iree_wasm_hal.wasm.executor_options import ExecutorOptions
     from iree_wasm_hal.wasm.expressions import Local, Value, ValueType
 
 __all__ = ["emit_dispatch", "emit_resolve", "emit_resolve_length", "kernel_signature"]

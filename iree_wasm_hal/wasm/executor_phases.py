@@ -17,7 +17,7 @@ from iree_wasm_hal.wasm.stream_worker import worker_block_layout
 
 if TYPE_CHECKING:
     from iree_wasm_hal.wasm.assembler import FunctionBuilder, Record
-    from iree_wasm_hal.wasm.executor import ExecutorOptions
+    from iree_wasm_hal.wasm.executor_options import ExecutorOptions
     from iree_wasm_hal.wasm.expressions import Label, Value
 
 __all__ = ["emit_close", "emit_execute", "emit_fail", "emit_join", "emit_leave"]

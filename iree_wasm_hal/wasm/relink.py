@@ -13,8 +13,9 @@ from typing import TYPE_CHECKING
 from iree_wasm_hal.engine.contract import Feature
 from iree_wasm_hal.errors import IncompatibleTargetError, InternalError
 from iree_wasm_hal.wasm.binary import encode_name, encode_sleb128, encode_uleb128, encode_vector
-from iree_wasm_hal.wasm.executor import EXECUTE, ExecutorOptions, emit_executor
+from iree_wasm_hal.wasm.executor import EXECUTE, emit_executor
 from iree_wasm_hal.wasm.executor_dispatch import kernel_signature
+from iree_wasm_hal.wasm.executor_options import ExecutorOptions
 from iree_wasm_hal.wasm.expressions import I32, I64
 from iree_wasm_hal.wasm.kernel_module import GlobalType, KernelModule
 from iree_wasm_hal.wasm.kernel_reader import read_kernel_module
