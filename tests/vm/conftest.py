@@ -172,3 +172,9 @@ def sources() -> list[str]:
 def iree_compile() -> str:
     """Path of the stock compiler."""
     return find_tool("iree-compile")
+
+
+@pytest.fixture(scope="session")
+def tool() -> Callable[[str], str]:
+    """Paths of IREE's tools by name."""
+    return find_tool

@@ -112,4 +112,5 @@ def test_a_long_hash_is_bounded(assemble: Callable[[str], bytes]) -> None:
         context.function("f")(contents)
     # The reference vector of SipHash-2-4 for the input 00 01 .. 0e, as the paper prints it.
     context.set_deadline(None)
-    assert context.function("f")(Buffer(bytes(range(15)))) & (2**64 - 1) == 0xA129CA6149BE45E5
+    digest = context.function("f")(Buffer(bytes(range(15))))
+    assert digest == 0xA129CA6149BE45E5 - 2**64
