@@ -8,7 +8,7 @@ any feature beyond the first version, so that they link into a scalar kernel as 
 The output depends on the ziglang version and on these sources only::
 
     pip install ziglang==0.14.1
-    python -m iree_wasm_hal.compiler.support.build [--output-dir DIR]
+    python iree_wasm_hal/compiler/linking/support/build.py [--output-dir DIR]
 """
 
 from __future__ import annotations
@@ -54,6 +54,7 @@ _COMMON_FLAGS = [
 
 def _musl_sources(musl: Path) -> list[Path]:
     stems = [f"{name}{suffix}" for name in _MUSL_FUNCTIONS for suffix in ("", "f")]
+    stems.remove("fmaf")  # ours, in source/
     stems = [stem.replace("_rf", "f_r") for stem in stems] + list(_MUSL_INTERNALS)
     return [musl / "src" / "math" / f"{stem}.c" for stem in stems]
 
