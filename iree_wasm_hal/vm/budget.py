@@ -26,6 +26,7 @@ class Budget:
 
     __slots__ = (
         "_deadline",
+        "_granted",
         "_interrupted",
         "_nesting",
         "_spent",
@@ -37,6 +38,7 @@ class Budget:
         self.cell = [_SLICE]
         self.max_instruction_count = max_instruction_count
         self._spent = 0
+        self._granted = _SLICE
         self._nesting = 0
         self._deadline: float | None = None
         self._interrupted = False
@@ -52,7 +54,7 @@ class Budget:
         if self._nesting == 0:
             self._spent = 0
             self._interrupted = False
-            self.cell[0] = self._slice()
+            self.cell[0] = self._granted = self._slice()
             if self._deadline is not None:
                 self._check_deadline()
         self._nesting += 1
@@ -80,17 +82,19 @@ class Budget:
         """
         self.cell[0] -= count
         if self.cell[0] < 0:
-            self._spent += -self.cell[0]
             self.refill()
 
     def refill(self) -> None:
-        """Called by generated code when a slice is used up.
+        """Looks at all bounds and grants a new slice.
+
+        Called by generated code when its slice is used up, and by native functions that wait.
 
         Raises:
             InterruptedCallError: ``interrupt`` was called, or the deadline has passed.
             LimitError: The instruction bound is met.
         """
-        self._spent += _SLICE
+        self._spent += self._granted - self.cell[0]
+        self.cell[0] = self._granted = 0
         if self._interrupted:
             self._interrupted = False
             raise InterruptedCallError("the call was interrupted")
@@ -103,7 +107,7 @@ class Budget:
                 asked=self._spent,
                 allowed=allowed,
             )
-        self.cell[0] = self._slice()
+        self.cell[0] = self._granted = self._slice()
 
     def _check_deadline(self) -> None:
         if self._deadline is not None and time.monotonic() > self._deadline:

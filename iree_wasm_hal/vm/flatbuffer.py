@@ -34,7 +34,8 @@ __all__ = [
 ]
 
 _MAX_DEPTH = 64
-_MAX_TABLES = 1_000_000
+_MAX_TABLES = 100_000
+_MAX_DEFERRED_TABLES = 1_000_000
 _VISIT_FACTOR = 4
 """Bytes visited may be this many times the input's: writers share strings and vtables, but a
 shared subtree that blows up does so exponentially."""
@@ -140,6 +141,7 @@ class _Decoder:
     data: memoryview
     depth: int = 0
     table_count: int = 0
+    max_tables: int = _MAX_TABLES
     visited: int = 0
     path: list[str] = field(default_factory=list)
 
@@ -182,8 +184,8 @@ class _Decoder:
     def table(self, position: int, schema: Table) -> Any:
         self.depth += 1
         self.table_count += 1
-        if self.depth > _MAX_DEPTH or self.table_count > _MAX_TABLES:
-            raise self.fail(f"more than {_MAX_DEPTH} levels or {_MAX_TABLES} tables", position)
+        if self.depth > _MAX_DEPTH or self.table_count > self.max_tables:
+            raise self.fail(f"more than {_MAX_DEPTH} levels or {self.max_tables} tables", position)
         vtable, vtable_length, table_length = self.vtable(position)
         values: dict[str, Any] = {}
         previous: Any = None
@@ -298,7 +300,9 @@ class _Decoder:
     def deferred(self, position: int, schema: Table) -> Callable[[], Any]:
         self.check(position, 4, 4)
         path = list(self.path)
-        return lambda: _Decoder(self.data, path=path).table(position, schema)
+        return lambda: _Decoder(self.data, max_tables=_MAX_DEFERRED_TABLES, path=path).table(
+            position, schema
+        )
 
 
 def _inline_length(kind: FieldType) -> int:

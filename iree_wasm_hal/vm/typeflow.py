@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
     from iree_wasm_hal.vm.instructions import Block, Instruction, Moves
 
-__all__ = ["Flow", "check_types"]
+__all__ = ["Effort", "Flow", "check_types"]
 
 
 _ZERO, _I32, _I64, _I64_HIGH, _F32, _F64, _F64_HIGH, _MIXED, _REF = range(9)
@@ -35,9 +35,6 @@ _TYPE_MASK = 15
 _CODES = {"i": (_I32,), "I": (_I64, _I64_HIGH), "f": (_F32,), "F": (_F64, _F64_HIGH)}
 _NAMES = ("nothing", "i32", "i64", "i64 (upper half)", "f32", "f64", "f64 (upper half)")
 _INTEGER, _FLOAT = 1, 2
-_MAX_STATE_BYTES = 1 << 31
-"""Bound on blocks times registers times visits, so that a hostile function cannot stall a load."""
-
 Callee = Callable[[int], CallingConvention]
 
 
@@ -56,6 +53,32 @@ class Flow:
     reachable: frozenset[int]
     initial: tuple[tuple[int, int | float | None], ...]
     moves: Mapping[tuple[int, int], Moves]
+
+
+class Effort:
+    """Bounds the time that verifying one module may take, so that no file can stall a load.
+
+    Real functions are visited two or three times per block; the worst ones would be visited as
+    often as they have registers. Units are about a microsecond.
+    """
+
+    __slots__ = ("left",)
+
+    _BASE = 20_000_000
+    _PER_BYTE = 20
+
+    def __init__(self, bytecode_length: int) -> None:
+        self.left = self._BASE + self._PER_BYTE * bytecode_length
+
+    def visit(self, slot_count: int, instruction_count: int) -> None:
+        """Charges a visit of a block, or of an edge (no instructions).
+
+        Raises:
+            BytecodeError: The bound is met.
+        """
+        self.left -= 10 + slot_count // 200 + 3 * instruction_count
+        if self.left < 0:
+            raise BytecodeError("the control flow is too large to verify")
 
 
 class _State:
@@ -174,6 +197,7 @@ class _Flow:
         callee: Callee,
         i32_count: int,
         ref_count: int,
+        effort: Effort,
     ) -> None:
         self.blocks = blocks
         self.convention = convention
@@ -182,7 +206,7 @@ class _Flow:
         self.initial: dict[int, int] = {}
         self.inputs: dict[int, bytearray] = {}
         self.moves: dict[tuple[int, int], Moves] = {}
-        self.work_left = _MAX_STATE_BYTES
+        self.effort = effort
         entry = _State(bytearray(i32_count + ref_count), i32_count, self.initial)
         for register, kind in zip(
             argument_registers(convention), "".join(map(str, convention.arguments)), strict=True
@@ -198,9 +222,7 @@ class _Flow:
             queued.discard(index)
             block = self.blocks[index]
             state = _State(bytearray(self.inputs[index]), self.i32_count, self.initial)
-            self.work_left -= len(state.slots) + 64 * len(block.instructions)
-            if self.work_left < 0:
-                raise BytecodeError("the function's control flow is too large to verify")
+            self.effort.visit(len(state.slots), len(block.instructions))
             for instruction in block.instructions:
                 self.step(state, instruction)
             for position, (target, moves) in enumerate(edges(block.instructions[-1])):
@@ -213,7 +235,7 @@ class _Flow:
     ) -> bool:
         """Merges the state into a successor; whether that changed the successor's input."""
         after = _State(bytearray(state.slots), self.i32_count, self.initial)
-        self.work_left -= len(after.slots)
+        self.effort.visit(len(after.slots), 0)
         try:
             self.moves[block.instructions[-1].offset, position] = after.move(moves)
         except BytecodeError as cause:
@@ -298,6 +320,7 @@ def check_types(
     *,
     i32_count: int,
     ref_count: int,
+    effort: Effort,
 ) -> Flow:
     """Checks the register types of a decoded function.
 
@@ -307,12 +330,13 @@ def check_types(
         callee: Calling convention of a function ordinal (import bit kept).
         i32_count: 32-bit registers of the frame.
         ref_count: Ref registers of the frame.
+        effort: Bound on the work, shared by a module's functions.
 
     Raises:
         BytecodeError: A register read as another type than it holds, or a call or return that
             does not fit its calling convention; names the byte.
     """
-    flow = _Flow(blocks, convention, callee, i32_count, ref_count)
+    flow = _Flow(blocks, convention, callee, i32_count, ref_count, effort)
     flow.run()
     initial: list[tuple[int, int | float | None]] = []
     for register, flags in sorted(flow.initial.items()):

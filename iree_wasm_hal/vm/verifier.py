@@ -15,7 +15,7 @@ from iree_wasm_hal.vm.instructions import Block, Bounds, decode_function
 from iree_wasm_hal.vm.isa import IMPORT_BIT, MAX_I32_REGISTERS, MAX_REF_REGISTERS, REF_BIT
 from iree_wasm_hal.vm.module_def import Export, Features, FunctionDescriptor, ModuleDef
 from iree_wasm_hal.vm.operands import argument_registers, call_parts
-from iree_wasm_hal.vm.typeflow import Flow, check_types
+from iree_wasm_hal.vm.typeflow import Effort, Flow, check_types
 
 if TYPE_CHECKING:
     from iree_wasm_hal.vm.archive import Archive
@@ -108,8 +108,10 @@ def _verify(archive: Archive) -> VerifiedModule:
         for signature in module.function_signatures
     )
     names = {ordinal: name for name, ordinal in reversed(exports.items())}
+    effort = Effort(len(module.bytecode_data or b""))
+    verifier = _Verifier(module, bounds, imports, conventions, effort)
     functions = tuple(
-        _verify_function(module, bounds, imports, conventions, ordinal, names.get(ordinal, ""))
+        verifier.function(ordinal, names.get(ordinal, ""))
         for ordinal in range(bounds.function_count)
     )
     return VerifiedModule(archive, functions, imports, exports, global_bytes, global_refs)
@@ -181,30 +183,41 @@ def _check_export(export: Export, exports: dict[str, int], function_count: int) 
         raise BytecodeError(f"{export.local_name!r} is exported twice")
 
 
-def _verify_function(
-    module: ModuleDef,
-    bounds: Bounds,
-    imports: tuple[CallingConvention, ...],
-    conventions: tuple[CallingConvention, ...],
-    ordinal: int,
-    name: str,
-) -> VerifiedFunction:
-    descriptor = module.function_descriptors[ordinal]
-    convention = conventions[ordinal]
+@dataclass(frozen=True, slots=True)
+class _Verifier:
+    """What the functions of one module are verified against."""
 
-    def callee(function: int) -> CallingConvention:
-        return imports[function ^ IMPORT_BIT] if function & IMPORT_BIT else conventions[function]
+    module: ModuleDef
+    bounds: Bounds
+    imports: tuple[CallingConvention, ...]
+    conventions: tuple[CallingConvention, ...]
+    effort: Effort
 
-    try:
-        arguments = argument_registers(convention)
-        counts = _frame(descriptor, convention, arguments)
-        blocks = _decode(module, descriptor, bounds, counts)
-        _check_imports_only(blocks)
-        flow = check_types(blocks, convention, callee, i32_count=counts[0], ref_count=counts[1])
-    except BytecodeError as cause:
-        label = f"function {ordinal}" + (f" ({name})" if name else "")
-        raise BytecodeError(f"{label}: {cause}") from cause
-    return VerifiedFunction(ordinal, name, convention, arguments, blocks, flow)
+    def callee(self, ordinal: int) -> CallingConvention:
+        if ordinal & IMPORT_BIT:
+            return self.imports[ordinal ^ IMPORT_BIT]
+        return self.conventions[ordinal]
+
+    def function(self, ordinal: int, name: str) -> VerifiedFunction:
+        descriptor = self.module.function_descriptors[ordinal]
+        convention = self.conventions[ordinal]
+        try:
+            arguments = argument_registers(convention)
+            i32_count, ref_count = _frame(descriptor, convention, arguments)
+            blocks = _decode(self.module, descriptor, self.bounds, (i32_count, ref_count))
+            _check_imports_only(blocks)
+            flow = check_types(
+                blocks,
+                convention,
+                self.callee,
+                i32_count=i32_count,
+                ref_count=ref_count,
+                effort=self.effort,
+            )
+        except BytecodeError as cause:
+            label = f"function {ordinal}" + (f" ({name})" if name else "")
+            raise BytecodeError(f"{label}: {cause}") from cause
+        return VerifiedFunction(ordinal, name, convention, arguments, blocks, flow)
 
 
 def _frame(

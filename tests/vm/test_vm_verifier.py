@@ -14,7 +14,7 @@ from iree_wasm_hal.vm.calling_convention import Span, parse_calling_convention
 from iree_wasm_hal.vm.instructions import Bounds, decode_function
 from iree_wasm_hal.vm.isa import INSTRUCTION_SETS, PREFIXES, Opcode
 from iree_wasm_hal.vm.module_def import Export, FunctionDescriptor, ModuleDef, ModuleState
-from iree_wasm_hal.vm.typeflow import check_types
+from iree_wasm_hal.vm.typeflow import Effort, check_types
 from iree_wasm_hal.vm.verifier import verify
 
 if TYPE_CHECKING:
@@ -235,6 +235,7 @@ def _flow(text: str, convention: str = "0v_v", callees: tuple[str, ...] = ("0v_v
         lambda ordinal: parse_calling_convention(callees[ordinal & ~_IMPORT]),
         i32_count=I32_COUNT,
         ref_count=REF_COUNT,
+        effort=Effort(len(text)),
     )
 
 
@@ -311,6 +312,14 @@ def test_wide_moves_are_one_move() -> None:
 def test_registers_start_as_zero() -> None:
     flow = _flow("block\nnot.i64 2 4\nabs.f32 0 1\ncmp.nz.ref r1 6\nreturn []")
     assert flow.initial == ((0, 0.0), (2, 0), (_REF | 1, None))
+
+
+def test_work_is_bounded() -> None:
+    effort = Effort(0)
+    for _ in range(20_000_000 // (10 + 150 + 3 * 1_000)):
+        effort.visit(30_000, 1_000)
+    with pytest.raises(BytecodeError, match="too large to verify"):
+        effort.visit(30_000, 1_000)
 
 
 @pytest.mark.parametrize(
