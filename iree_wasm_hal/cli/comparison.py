@@ -13,8 +13,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from iree_wasm_hal.cli.printing import ScalarResult, format_element, format_result, format_tensor
+from iree_wasm_hal.cli.printing import ScalarResult, format_result, format_tensor, tensor_type
 from iree_wasm_hal.cli.values import Null, ScalarText, Tensor, Value
+from iree_wasm_hal.vm.modules.formatting import format_element
 
 __all__ = ["Tolerance", "compare_results"]
 
@@ -84,7 +85,7 @@ def _kind(value: Value | ScalarResult) -> str:
 
 
 def _compare_tensors(wanted: Tensor, got: Tensor, tolerance: Tolerance) -> str:
-    wanted_type, got_type = _type_text(wanted), _type_text(got)
+    wanted_type, got_type = tensor_type(wanted), tensor_type(got)
     if wanted_type != got_type:
         reason = f"metadata is {got_type}; expected that the view matches {wanted_type}"
     else:
@@ -97,18 +98,14 @@ def _compare_tensors(wanted: Tensor, got: Tensor, tolerance: Tolerance) -> str:
             return ""
         index = int(wrong[0])
         reason = (
-            f"element at index {index} ({format_element(got_flat[index], got.element_name)}) does "
-            f"not match the expected ({format_element(wanted_flat[index], wanted.element_name)}); "
+            f"element at index {index} ({format_element(got_flat[index])}) does "
+            f"not match the expected ({format_element(wanted_flat[index])}); "
             f"expected that the view is equal to contents of a view of {wanted_type}"
         )
     return (
         f"{reason}\n  expected:\n{format_tensor(wanted, PRINTED_ELEMENT_COUNT)}"
         f"\n  actual:\n{format_tensor(got, PRINTED_ELEMENT_COUNT)}"
     )
-
-
-def _type_text(tensor: Tensor) -> str:
-    return "".join(f"{size}x" for size in tensor.array.shape) + tensor.element_name
 
 
 def _same_elements(

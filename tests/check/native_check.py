@@ -5,7 +5,7 @@ The released packages have no ``iree-check-module``; this does what it does.
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, ClassVar
 
 import iree.runtime as rt
 import numpy as np
@@ -16,7 +16,7 @@ __all__ = ["run_natively"]
 class _Check:
     """The module's functions. Failed expectations are noted in ``failures``."""
 
-    failures: list[str]
+    failures: ClassVar[list[str]]
 
     def __init__(self, interface: Any) -> None:
         pass
@@ -62,7 +62,10 @@ def _array(ref: Any) -> np.ndarray[Any, Any]:
 def run_natively(archive: bytes) -> dict[str, list[str]]:
     """Failed expectations by test name."""
     config = rt.Config("local-sync")
-    check = type("Check", (_Check,), {"failures": []})
+
+    class check(_Check):  # noqa: N801  # an interface makes its own instance of it
+        failures: ClassVar[list[str]] = []
+
     interface = rt.PyModuleInterface("check", check)
     interface.export("expect_true", "0i_v", check.expect_true)
     interface.export("expect_false", "0i_v", check.expect_false)

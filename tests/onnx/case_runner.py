@@ -96,7 +96,9 @@ def run_cases(
 
 
 def _run_forked(names: list[str], backend: str, jobs: int) -> Iterator[CaseResult]:
-    context = multiprocessing.get_context("fork")
+    # A fork server and not a bare fork: pytest-xdist's workers have threads.
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(["preloaded_cases"])
     waiting = list(reversed(names))
     running: dict[Any, tuple[str, BaseProcess, float]] = {}
     while waiting or running:

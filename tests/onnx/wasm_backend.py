@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import tempfile
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from loaded_model import LoadedModel
@@ -20,7 +22,9 @@ class WasmBackend(Backend):
 
     @classmethod
     def prepare(cls, model: onnx.ModelProto, device: str = "CPU", **kwargs: Any) -> LoadedModel:
-        module = iwh.load(iwh.compile(model), engine="wasmtime")
+        with tempfile.TemporaryDirectory() as folder:  # the log of a failure goes with it
+            archive = iwh.compile(model, output=Path(folder, "model.vmfb"))
+            module = iwh.load(archive, engine="wasmtime")
         return LoadedModel(module["main"], model)
 
     @classmethod
