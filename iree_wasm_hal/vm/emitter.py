@@ -31,6 +31,7 @@ _CHARGE = Template("B[0] -= a0\nif B[0] < 0:\n    _over()")
 _IF_EQUAL = Template("if a0 == a1:\n    pass")
 _RESOLVED = Template("a1 = P[a0]")
 _PICK = Template("a3 = a2[a0] if 0 <= a0 < a4 else a1")
+_IF_OUTSIDE = Template("if not 0 <= a0 < a1:\n    pass")
 _PICK_REF = Template("a0 = _check_ref(a1, a2)")
 _ASSIGN = Template("a0 = a1")
 
@@ -176,21 +177,23 @@ class Emitter:
         return _PICK.expand(operands, instruction.offset + 1)
 
     def _switch_ref(self, instruction: Instruction) -> list[ast.stmt]:
-        """Only the ref that is picked is moved from."""
+        """Only the ref that is picked is moved from. Flat, since tables can be long."""
         index, kind, default, values, target = instruction.operands
         line = instruction.offset + 1
-        target_register: int = target
+        number = register_operand(index)
 
         def pick(register: int) -> list[ast.stmt]:
             operands = {"a0": name("t"), "a1": register_operand(register), "a2": name(f"K{kind}")}
-            keep = not _is_moved(register)
-            return _PICK_REF.expand(operands, line) + ([] if keep else _nulls([register], line))
+            moved = [register] if _is_moved(register) else []
+            return _PICK_REF.expand(operands, line) + _nulls(moved, line)
 
-        chain = pick(default)
-        for position, register in reversed(list(enumerate(values))):
-            test = equals(register_operand(index)[0], position, line)
-            chain = [ast.If(test, pick(register), chain, **POSITION)]
-        return [*chain, assign(register_operand(target_register)[1], load("t"), line)]
+        body: list[ast.stmt] = []
+        for position, register in enumerate(values):
+            body.append(ast.If(equals(number[0], position, line), pick(register), [], **POSITION))
+        (outside,) = _IF_OUTSIDE.expand({"a0": number, "a1": constant(len(values))}, line)
+        assert isinstance(outside, ast.If)
+        outside.body = pick(default)
+        return [*body, outside, assign(register_operand(target)[1], load("t"), line)]
 
     def call(self, instruction: Instruction) -> list[ast.stmt]:
         """Statements of a call, yieldable ones included."""

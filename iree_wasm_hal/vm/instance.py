@@ -97,6 +97,8 @@ class ModuleInstance:
             resolved = resolve_type(definition.full_name, ref_types)
             self.namespace[f"T{ordinal}"] = resolved
             if resolved is None:
+                # What the compiler writes for !vm.ref<?>. The reference compares it like any
+                # other type and so refuses every ref there; we take it at its word.
                 self.namespace[f"K{ordinal}"] = object
             else:
                 is_value = resolved in VALUE_TYPE_NAMES
