@@ -87,7 +87,10 @@ def _kind(value: Value | ScalarResult) -> str:
 def _compare_tensors(wanted: Tensor, got: Tensor, tolerance: Tolerance) -> str:
     wanted_type, got_type = tensor_type(wanted), tensor_type(got)
     if wanted_type != got_type:
-        reason = f"metadata is {got_type}; expected that the view matches {wanted_type}"
+        reason = (
+            f"metadata is {got_type}; expected that the view matches {wanted_type}; "
+            f"expected that the view is equal to contents of a view of {wanted_type}"
+        )
     else:
         wanted_flat = np.ascontiguousarray(wanted.array).reshape(-1)
         got_flat = np.ascontiguousarray(got.array).reshape(-1)

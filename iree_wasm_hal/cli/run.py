@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
-
-import numpy as np
+from typing import TYPE_CHECKING
 
 from iree_wasm_hal.cli.comparison import compare_results
 from iree_wasm_hal.cli.loading import load_module
@@ -14,15 +12,15 @@ from iree_wasm_hal.cli.reporting import ExitStatus, UsageError
 from iree_wasm_hal.cli.values import Null, Tensor, Value, parse_values
 from iree_wasm_hal.cli.writing import check_places, write_results
 from iree_wasm_hal.hal import elements
+from iree_wasm_hal.hal.buffer_view import BufferView
 from iree_wasm_hal.runtime.declaration import PrimitiveType, TensorType, parse_declaration
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
     from pathlib import Path
 
     from iree_wasm_hal.cli.comparison import Tolerance
     from iree_wasm_hal.cli.printing import ScalarResult
-    from iree_wasm_hal.runtime.declaration import Declaration
+    from iree_wasm_hal.hal.allocator import Allocator
     from iree_wasm_hal.runtime.declaration import Value as Declared
     from iree_wasm_hal.runtime.function import Function
     from iree_wasm_hal.runtime.module import Module
@@ -62,9 +60,18 @@ def run(request: RunRequest) -> int:
     with load_module(request.model, request.engine, request.threads, request.parameters) as module:
         function = _choose(module, request.function)
         declaration = parse_declaration(function.signature)
-        arguments = _arguments(inputs, declaration)
+        declared = declaration.arguments if declaration else ()
+        arguments = [
+            _argument(value, declared[i] if i < len(declared) else None, module.device.allocator)
+            for i, value in enumerate(inputs)
+        ]
         print(f"EXEC @{function.name}", flush=True)
-        results = _results(function(*arguments), declaration)
+        results = [
+            _result(value, letter)
+            for value, letter in zip(
+                function.call_raw(*arguments), function.result_types, strict=True
+            )
+        ]
         if expected:
             return _check(expected, results, request.tolerance)
         if request.outputs:
@@ -92,56 +99,38 @@ def _choose(module: Module, name: str | None) -> Function:
     return module[name]
 
 
-def _arguments(inputs: list[Value], declaration: Declaration | None) -> list[object]:
-    declared: Sequence[Declared] = declaration.arguments if declaration else ()
-    return [
-        _argument(value, declared[index] if index < len(declared) else None)
-        for index, value in enumerate(inputs)
-    ]
-
-
-def _argument(value: Value, declared: Declared | None) -> object:
+def _argument(value: Value, declared: Declared | None, allocator: Allocator) -> object:
+    """What the runtime takes for a value; where no tensor is declared, its own type counts."""
+    kind = declared.type if declared else None
     if isinstance(value, Tensor):
-        return value.array
+        if isinstance(kind, TensorType):
+            return value.array
+        element_type = elements.element_type_from_name(value.element_name)
+        return BufferView(allocator.upload(value.array), value.array.shape, element_type)
     if isinstance(value, Null):
         return None
-    kind = declared.type if declared else None
     if isinstance(kind, PrimitiveType):
         return value.as_float() if kind.element_type[0] in "fb" else value.as_int()
-    if isinstance(kind, TensorType):
+    if declared and isinstance(kind, TensorType):
         raise UsageError(
-            f"argument {declared.name if declared else ''} is a tensor; "
-            f"expected {kind}=..., got '{value.text}'"
+            f"argument {declared.name} is a tensor; expected {kind}=..., got '{value.text}'"
         )
     return value.as_number()
 
 
-def _results(
-    returned: object, declaration: Declaration | None
-) -> list[Tensor | ScalarResult | None]:
-    """The results with the types that IREE prints: the declaration's, or numpy's without one."""
-    if declaration is None:
-        values = list(returned) if isinstance(returned, tuple) else [returned]
-        return [_typed(value, None) for value in values]
-    count = len(declaration.results)
-    values = list(returned) if isinstance(returned, tuple) and count != 1 else [returned][:count]
-    return [
-        _typed(value, declared) for value, declared in zip(values, declaration.results, strict=True)
-    ]
+def _result(value: object, type_letter: str) -> Tensor | ScalarResult | None:
+    """A result with the type that IREE prints.
 
-
-def _typed(value: Any, declared: Declared | None) -> Tensor | ScalarResult | None:
-    kind = declared.type if declared else None
-    if isinstance(value, np.ndarray):
-        if isinstance(kind, TensorType):
-            return Tensor(kind.element_type, value)
-        return Tensor(elements.element_name(elements.element_type_of(value.dtype)), value)
-    if isinstance(value, (bool, int)):
-        wide = isinstance(kind, PrimitiveType) and kind.element_type in ("i64", "index")
-        return ("i64" if wide else "i32", int(value))
+    Args:
+        value: As the VM has it.
+        type_letter: The calling convention's character for it.
+    """
+    if isinstance(value, BufferView):
+        return Tensor(elements.element_name(value.element_type), value.to_numpy())
+    if isinstance(value, int):
+        return ("i64" if type_letter == "I" else "i32", value)
     if isinstance(value, float):
-        wide = isinstance(kind, PrimitiveType) and kind.element_type == "f64"
-        return ("f64" if wide else "f32", value)
+        return ("f64" if type_letter == "F" else "f32", value)
     return None
 
 

@@ -61,6 +61,7 @@ class Function:
         name: Exported name.
         signature: As the compiler declared it, or derived from the calling convention.
         is_async: Whether the program takes a fence to wait for and one to signal.
+        result_types: The calling convention's character for each result.
     """
 
     def __init__(
@@ -90,6 +91,7 @@ class Function:
             )
             for i, value_type in enumerate(value_types)
         ]
+        self.result_types = "".join(map(str, convention.results))
         self._results = [
             result_converter(declared.results[i].type if declared else None, value_type)
             for i, value_type in enumerate(convention.results)
@@ -127,6 +129,17 @@ class Function:
             LimitError: Out of linear memory.
             ClosedError: The module is closed.
         """
+        return self._deliver(self._run(arguments), copy=copy)
+
+    def call_raw(self, *arguments: object) -> tuple[object, ...]:
+        """Runs the function as a call does, and returns its results as the VM has them.
+
+        Buffer views stay buffer views, with their element types; the command line prints those.
+        """
+        results = self._run(arguments)
+        return results if isinstance(results, tuple) else (results,)[: self.result_count]
+
+    def _run(self, arguments: tuple[object, ...]) -> object:
         with self._lock:
             if self._prepare is not None:
                 self._prepare()
@@ -141,7 +154,7 @@ class Function:
                     results = self._call(*values)
             except TensorMismatchError as error:
                 self._raise_mismatch(error, values)
-        return self._deliver(results, copy=copy)
+        return results
 
     def invoke_async(self, *arguments: object, wait: Fence | None = None) -> Invocation:
         """Starts the function and does not wait for its results.

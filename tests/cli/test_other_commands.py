@@ -1,0 +1,98 @@
+"""``iree-wasm inspect``, ``engines`` and the command itself."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from importlib import metadata
+from pathlib import Path
+
+import pytest
+
+import iree_wasm_hal as iwh
+
+BIN = Path(sys.executable).parent
+
+SOURCE = """
+func.func @scale(%a: tensor<64xf32>, %b: tensor<64xf32>) -> tensor<64xf32> {
+  %0 = arith.mulf %a, %b : tensor<64xf32>
+  return %0 : tensor<64xf32>
+}
+"""
+
+
+def run(*arguments: object) -> subprocess.CompletedProcess[str]:
+    command = [str(BIN / "iree-wasm"), *map(str, arguments)]
+    return subprocess.run(command, capture_output=True, text=True, check=False)
+
+
+@pytest.fixture(scope="module")
+def archive(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("inspect")
+    source = folder / "scale.mlir"
+    source.write_text(SOURCE)
+    return iwh.compile(source, output=folder / "scale.vmfb")
+
+
+def test_inspect_as_json(archive: Path) -> None:
+    done = run("inspect", archive, "--json")
+    assert done.returncode == 0, done.stderr
+    document = json.loads(done.stdout)
+    assert document["byte_length"] == archive.stat().st_size
+    assert document["bytecode_version"] == "17.0"
+    assert {"module": "hal", "minimum_version": 7, "optional": False} in document["dependencies"]
+    (scale,) = [export for export in document["exports"] if export["name"] == "scale"]
+    assert "tensor<64xf32>" in scale["declaration"]
+    assert document["executable_formats"] == ["system-wasm-wasm_32"]
+    (executable,) = document["executables"]
+    assert executable["kind"] == "WebAssembly"
+    assert "simd128" in executable["features"]
+    assert len(executable["kernels"]) == 1
+    assert "scale" in executable["kernels"][0]
+    assert any(item["name"] == "hal.command_buffer.dispatch" for item in document["imports"])
+
+
+def test_inspect_as_text(archive: Path) -> None:
+    lines = run("inspect", archive).stdout.splitlines()
+    assert lines[0] == f"{archive}: {archive.stat().st_size} bytes"
+    assert "  formats: system-wasm-wasm_32" in lines
+    assert any(line.startswith("  sync func @scale(") for line in lines)
+
+
+def test_inspect_knows_machine_code(identity_archive: Path) -> None:
+    document = json.loads(run("inspect", identity_archive, "--json").stdout)
+    assert document["executables"] == []
+
+
+def test_a_reader_that_goes_away_is_no_error(archive: Path) -> None:
+    done = subprocess.run(
+        f"'{BIN}/iree-wasm' inspect '{archive}' --json | head -1",
+        shell=True,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.stdout == "{\n"
+    assert not done.stderr
+
+
+def test_engines_lists_wasmtime() -> None:
+    document = json.loads(run("engines", "--json").stdout)
+    (wasmtime,) = [engine for engine in document["engines"] if engine["name"] == "wasmtime"]
+    assert wasmtime["available"]
+    assert wasmtime["version"] == metadata.version("wasmtime")
+    assert "simd128" in wasmtime["features"]
+    header, *rows = run("engines").stdout.splitlines()
+    assert header.split()[:4] == ["ENGINE", "VERSION", "PLUGIN", "STATUS"]
+    assert len(rows) == len(document["engines"])
+
+
+def test_version_and_help() -> None:
+    assert run("--version").stdout == f"iree-wasm-hal {metadata.version('iree-wasm-hal')}\n"
+    helped = run("--help")
+    assert helped.returncode == 0
+    for command in ("compile", "run", "check", "inspect", "engines"):
+        assert f"\n  {command} " in helped.stdout
+    assert run().returncode == 2
+    assert run("nonsense").returncode == 2
