@@ -27,10 +27,21 @@ from iree_wasm_hal.vm.module_def import Features
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-__all__ = ["Block", "Bounds", "Instruction", "Moves", "decode_function"]
+__all__ = [
+    "MAX_FUNCTION_INSTRUCTIONS",
+    "Block",
+    "Bounds",
+    "Instruction",
+    "Moves",
+    "decode_function",
+]
 
 Moves = tuple[tuple[int, int], ...]
 """Encoded (source, target) registers of a branch, in execution order."""
+
+MAX_FUNCTION_INSTRUCTIONS = 1 << 16
+"""Bound per function. Real host programs have up to a few thousand; compiling a function takes
+about 8 KB of memory per instruction while it lasts."""
 
 _GLOBAL_WIDTHS = {"i": 4, "f": 4, "I": 8, "F": 8}
 _SET_FEATURES = {"ext_f32": Features.EXT_F32, "ext_f64": Features.EXT_F64}
@@ -303,6 +314,7 @@ def decode_function(
     """
     reader = _Reader(data, bounds, i32_count, ref_count, requirements)
     blocks: list[Block] = []
+    count = 0
     while reader.position < len(data):
         marker = reader.opcode()
         if marker.code != BLOCK or marker.instruction_set != "core":
@@ -316,6 +328,9 @@ def decode_function(
             if instruction.opcode.mnemonic == "block":
                 reader.fail("the block before it has no terminator")
             body.append(instruction)
+            count += 1
+            if count > MAX_FUNCTION_INSTRUCTIONS:
+                reader.fail(f"the function has more than {MAX_FUNCTION_INSTRUCTIONS} instructions")
         blocks.append(Block(start, tuple(body)))
     if not blocks:
         raise BytecodeError("has no blocks")

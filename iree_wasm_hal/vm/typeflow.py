@@ -35,6 +35,9 @@ _TYPE_MASK = 15
 _CODES = {"i": (_I32,), "I": (_I64, _I64_HIGH), "f": (_F32,), "F": (_F64, _F64_HIGH)}
 _NAMES = ("nothing", "i32", "i64", "i64 (upper half)", "f32", "f64", "f64 (upper half)")
 _INTEGER, _FLOAT = 1, 2
+_MAX_STATE_BYTES = 1 << 27
+"""Bound on blocks times registers: one byte is kept for each."""
+
 Callee = Callable[[int], CallingConvention]
 
 
@@ -336,6 +339,10 @@ def check_types(
         BytecodeError: A register read as another type than it holds, or a call or return that
             does not fit its calling convention; names the byte.
     """
+    if len(blocks) * (i32_count + ref_count) > _MAX_STATE_BYTES:
+        raise BytecodeError(
+            f"{len(blocks)} blocks of {i32_count + ref_count} registers are too large to verify"
+        )
     flow = _Flow(blocks, convention, callee, i32_count, ref_count, effort)
     flow.run()
     initial: list[tuple[int, int | float | None]] = []

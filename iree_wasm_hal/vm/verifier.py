@@ -23,8 +23,13 @@ if TYPE_CHECKING:
 __all__ = ["VerifiedFunction", "VerifiedModule", "verify"]
 
 _KNOWN_FEATURES = int(Features.EXT_F32 | Features.EXT_F64 | Features.YIELD | Features.UNWIND)
-_ALIAS_FACTOR = 8
-"""Functions may share bytecode; their lengths may add up to this many times the bytecode."""
+_MAX_BYTECODE_BYTES = 1 << 24
+"""Real modules have some tens of KB; decoded, the worst bytecode takes 36 times its length."""
+_ALIAS_FACTOR = 2
+_ALIAS_SLACK = 1 << 16
+"""Functions may share bytecode; their lengths may add up to the factor times it plus the slack."""
+_MAX_INSTRUCTIONS = 1_000_000
+"""Bound per module; see ``instructions.MAX_FUNCTION_INSTRUCTIONS`` for one function."""
 _MAX_NAME = 1 << 16
 
 
@@ -110,11 +115,14 @@ def _verify(archive: Archive) -> VerifiedModule:
     names = {ordinal: name for name, ordinal in reversed(exports.items())}
     effort = Effort(len(module.bytecode_data or b""))
     verifier = _Verifier(module, bounds, imports, conventions, effort)
-    functions = tuple(
-        verifier.function(ordinal, names.get(ordinal, ""))
-        for ordinal in range(bounds.function_count)
-    )
-    return VerifiedModule(archive, functions, imports, exports, global_bytes, global_refs)
+    functions: list[VerifiedFunction] = []
+    instruction_count = 0
+    for ordinal in range(bounds.function_count):
+        functions.append(verifier.function(ordinal, names.get(ordinal, "")))
+        instruction_count += sum(len(block.instructions) for block in functions[-1].blocks)
+        if instruction_count > _MAX_INSTRUCTIONS:
+            raise BytecodeError(f"the module has more than {_MAX_INSTRUCTIONS} instructions")
+    return VerifiedModule(archive, tuple(functions), imports, exports, global_bytes, global_refs)
 
 
 def _check_tables(module: ModuleDef) -> None:
@@ -137,11 +145,13 @@ def _check_tables(module: ModuleDef) -> None:
             if not 0 < len(name) <= _MAX_NAME:
                 raise BytecodeError(f"{what} {index} has a name of {len(name)} characters")
     length = len(module.bytecode_data or b"")
+    if length > _MAX_BYTECODE_BYTES:
+        raise BytecodeError(f"{length} bytes of bytecode; at most {_MAX_BYTECODE_BYTES} are taken")
     total = 0
     for index, descriptor in enumerate(module.function_descriptors):
         _check_descriptor(index, descriptor, length)
         total += descriptor.bytecode_length
-    if total > _ALIAS_FACTOR * length:
+    if total > _ALIAS_FACTOR * length + _ALIAS_SLACK:
         raise BytecodeError(f"functions of {total} bytes share {length} bytes of bytecode")
 
 

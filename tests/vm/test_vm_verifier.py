@@ -11,7 +11,11 @@ import pytest
 from iree_wasm_hal.errors import BytecodeError
 from iree_wasm_hal.vm.archive import Archive, read_archive
 from iree_wasm_hal.vm.calling_convention import Span, parse_calling_convention
-from iree_wasm_hal.vm.instructions import Bounds, decode_function
+from iree_wasm_hal.vm.instructions import (
+    MAX_FUNCTION_INSTRUCTIONS,
+    Bounds,
+    decode_function,
+)
 from iree_wasm_hal.vm.isa import INSTRUCTION_SETS, PREFIXES, Opcode
 from iree_wasm_hal.vm.module_def import Export, FunctionDescriptor, ModuleDef, ModuleState
 from iree_wasm_hal.vm.typeflow import Effort, check_types
@@ -190,6 +194,15 @@ def test_block_structure(data: bytes, message: str) -> None:
         _decode(data)
 
 
+def test_functions_are_bounded() -> None:
+    zero = b"\x0c\0\0"
+    limit = MAX_FUNCTION_INSTRUCTIONS
+    tail = b"\x5a" + b"\0" * ((1 + 3 * (limit - 1) + 1) & 1) + b"\0\0"
+    assert len(_decode(b"\x79" + zero * (limit - 1) + tail)[0].instructions) == limit
+    with pytest.raises(BytecodeError, match="more than 65536 instructions"):
+        _decode(b"\x79" + zero * limit + tail)
+
+
 # Type flow, on hand-made bytecode.
 
 
@@ -322,6 +335,20 @@ def test_work_is_bounded() -> None:
         effort.visit(30_000, 1_000)
 
 
+def test_blocks_times_registers_are_bounded() -> None:
+    branch = b"\x79\x56" + struct.pack("<IH", 0, 0)
+    blocks = _decode(branch * 10_000, i32_count=0x7FFF)
+    with pytest.raises(BytecodeError, match="10000 blocks of 32767 registers"):
+        check_types(
+            blocks,
+            parse_calling_convention("0v_v"),
+            lambda _: parse_calling_convention("0v_v"),
+            i32_count=0x7FFF,
+            ref_count=0,
+            effort=Effort(0),
+        )
+
+
 @pytest.mark.parametrize(
     ("callee", "call", "message"),
     [
@@ -425,8 +452,15 @@ def _tables(module: ModuleDef) -> dict[str, tuple[dict[str, Any], str]]:
             "has version '1'",
         ),
         "aliases": (
-            {"function_descriptors": (descriptor,) * 40, "function_signatures": (signature,) * 40},
+            {
+                "function_descriptors": (descriptor,) * 5000,
+                "function_signatures": (signature,) * 5000,
+            },
             r"functions of \d+ bytes share \d+ bytes",
+        ),
+        "length": (
+            {"bytecode_data": memoryview(bytes((1 << 24) + 1))},
+            r"16777217 bytes of bytecode; at most 16777216",
         ),
     }
 
@@ -435,7 +469,7 @@ def _tables(module: ModuleDef) -> dict[str, tuple[dict[str, Any], str]]:
     "name",
     [
         *("name", "features", "signatures", "export range", "export sign", "export twice"),
-        *("export name", "state", "convention", "aliases"),
+        *("export name", "state", "convention", "aliases", "length"),
     ],
 )
 def test_module_tables(name: str, assemble: Assemble) -> None:
