@@ -130,7 +130,9 @@ class TrapError(CallError):
         frames: Names of the wasm functions on the stack, innermost first, where known.
     """
 
-    def __init__(self, message: str, *, kind: str = "unknown", frames: tuple[str, ...] = ()) -> None:
+    def __init__(
+        self, message: str, *, kind: str = "unknown", frames: tuple[str, ...] = ()
+    ) -> None:
         super().__init__(message)
         self.kind = kind
         self.frames = frames
