@@ -97,6 +97,6 @@ def explain(log: str, exit_status: int) -> str:
     return "\n  ".join(shown)
 
 
-def read_log(path: Path) -> str:
-    """A log as text; the compiler may print any bytes of a model."""
-    return path.read_text(encoding="utf-8", errors="replace")
+def read_log(path: Path, byte_offset: int) -> str:
+    """A log from an offset on, as text; the compiler may print any bytes of a model."""
+    return path.read_bytes()[byte_offset:].decode("utf-8", errors="replace")

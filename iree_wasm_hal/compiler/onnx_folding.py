@@ -234,7 +234,7 @@ def fold_constants(model: onnx.ModelProto) -> onnx.ModelProto:
         folder = _Folder(inferred, f"branch{round_index}.")
         folder.run()
         if not folder.change_count:
-            break
+            return inferred
         _drop_dead_nodes(inferred.graph)
         # What was inferred may be less precise than what the next round infers.
         del inferred.graph.value_info[:]

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from iree_wasm_hal.compiler.onnx_declaration import declaration, write_declaration
 from iree_wasm_hal.compiler.onnx_folding import fold_constants, undecided_branches
 from iree_wasm_hal.compiler.onnx_padding import gather_reflections
 from iree_wasm_hal.compiler.onnx_pointwise import multiply_pixels
@@ -84,6 +85,10 @@ def _set_shapes(
             known = ", ".join(inputs) or "none"
             raise CompileError(f"{name}: no input {input_name!r} to give a shape; inputs: {known}")
         shape = parse_shape(given) if isinstance(given, str) else tuple(given)
+        if not all(isinstance(size, int) and size >= 0 for size in shape):
+            raise CompileError(
+                f"{name}: input {input_name!r}: shape {shape}; expected integers of 0 or more"
+            )
         tensor = inputs[input_name].type.tensor_type
         dims = tensor.shape.dim
         if tensor.HasField("shape") and len(dims) != len(shape):
@@ -219,4 +224,7 @@ def import_onnx(
             command.append("--large-model")
     if run(command, log, "the ONNX importer") != 0:
         return None
+    text = declaration(model)
+    if text is not None:
+        write_declaration(imported, text)
     return imported

@@ -109,18 +109,17 @@ class _Compilation:
         flags = iree_compile_flags(self.targets, linker, patterns, input_type)
         command = [str(self.toolchain.iree_compile), str(mlir), "-o", str(output), *flags]
         for more in (FAST_CONVOLUTIONS, ()):
-            # The log of a failure is that of the last attempt.
-            self.log.write_bytes(b"")
+            attempt_offset = self.log.stat().st_size
             status = run([*command, *more, *self.options.extra_args], self.log, "iree-compile")
             if status == 0 and output.is_file():
                 return output, verify_archive(output)
-        raise self._failure(status)
+        raise self._failure(status, attempt_offset)
 
     def _mlir_file(self) -> Path:
         if self.source.kind is SourceKind.ONNX:
             imported = import_onnx(self.source, self.work_dir, self.log, self.options.onnx)
             if imported is None:
-                raise self._failure(1)
+                raise self._failure(1, 0)
             return imported
         if self.options.onnx != OnnxOptions():
             raise CompileError(
@@ -132,8 +131,13 @@ class _Compilation:
         path.write_bytes(self.source.data or b"")
         return path
 
-    def _failure(self, exit_status: int) -> CompileError:
-        """The error for a failed step, with the log moved to where it outlives the directory."""
+    def _failure(self, exit_status: int, log_offset: int) -> CompileError:
+        """The error for a failed step, with the log moved to where it outlives the directory.
+
+        Args:
+            exit_status: The step's.
+            log_offset: Where in the log the step begins.
+        """
         path = self.kept_log_path
         if path is None:
             with tempfile.NamedTemporaryFile(
@@ -142,7 +146,9 @@ class _Compilation:
                 path = Path(stream.name)
         path.parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(self.log, path)
-        cause = explain(read_log(self.log), exit_status).replace(f"{self.work_dir}/", "")
+        cause = explain(read_log(self.log, log_offset), exit_status).replace(
+            f"{self.work_dir}/", ""
+        )
         return CompileError(
             f"{self.source.name} does not compile:\n  {cause}\nwhole log: {path}",
             log_path=str(path),

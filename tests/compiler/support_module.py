@@ -53,7 +53,7 @@ class SupportModule:
 
     def int128(self, name: str, *operands: int) -> int:
         """Calls a function of 128-bit integers, which returns through a pointer."""
-        words = []
+        words: list[int] = []
         for operand in operands:
             words += struct.unpack("<qq", (operand % (1 << 128)).to_bytes(16, "little"))
         self(name, SCRATCH_ADDRESS, *words)

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
+
 from iree_wasm_hal.compiler.linking.front import SUPPORT_DIR
 from iree_wasm_hal.compiler.linking.support import build
 from iree_wasm_hal.compiler.toolchain import find_toolchain
@@ -225,7 +226,7 @@ def test_rounding_to_bf16_is_to_nearest_even(support: Any) -> None:
     ml_dtypes = pytest.importorskip("ml_dtypes")
     random = np.random.default_rng(11)
     values = (random.standard_normal(500) * 10.0 ** random.uniform(-38, 38, 500)).astype(np.float32)
-    ties = (np.arange(0x3F800000, 0x3F880000, 0x8000, np.uint32) | 0).view(np.float32)
+    ties = (np.arange(0x3F800000, 0x3F880000, 0x8000, dtype=np.uint32)).view(np.float32)
     for value in [*values, *ties, np.float32(np.inf), np.float32(3.4e38), np.float32(0)]:
         expected = float(value.astype(ml_dtypes.bfloat16))
         assert support("__truncsfbf2", float(value)) == expected
