@@ -11,7 +11,7 @@ import numpy as np
 
 from iree_wasm_hal.errors import ClosedError
 from iree_wasm_hal.hal.buffer import Allocation, Buffer, BufferUsage, MemoryAccess, MemoryType
-from iree_wasm_hal.hal.status import StatusCode, invocation_error
+from iree_wasm_hal.status import StatusCode, invocation_error
 
 if TYPE_CHECKING:
     from iree_wasm_hal.hal.guest_memory import GuestMemory

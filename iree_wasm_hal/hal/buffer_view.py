@@ -9,7 +9,7 @@ import math
 from typing import TYPE_CHECKING
 
 from iree_wasm_hal.hal.elements import ENCODING_DENSE_ROW_MAJOR, dtype_of, element_name
-from iree_wasm_hal.hal.status import StatusCode, invocation_error
+from iree_wasm_hal.status import StatusCode, invocation_error
 
 if TYPE_CHECKING:
     from typing import Any

@@ -19,8 +19,8 @@ from iree_wasm_hal.hal.executable_library import (
     environment_byte_length,
     read_library,
 )
-from iree_wasm_hal.hal.status import StatusCode, invocation_error
 from iree_wasm_hal.hal.suballocator import ALIGNMENT
+from iree_wasm_hal.status import StatusCode, invocation_error
 from iree_wasm_hal.wasm.relink import executor_module, relink
 
 if TYPE_CHECKING:

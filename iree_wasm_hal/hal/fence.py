@@ -10,7 +10,7 @@ import time
 from typing import TYPE_CHECKING
 
 from iree_wasm_hal.hal.semaphore import Semaphore, TimepointCallback
-from iree_wasm_hal.hal.status import StatusCode, status_of
+from iree_wasm_hal.status import StatusCode, status_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from iree_wasm_hal.errors import ClosedError
 from iree_wasm_hal.hal.buffer import MemoryAccess
-from iree_wasm_hal.hal.status import StatusCode, invocation_error
+from iree_wasm_hal.status import StatusCode, invocation_error
 
 if TYPE_CHECKING:
     from typing_extensions import Buffer as BytesLike

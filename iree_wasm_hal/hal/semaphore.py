@@ -9,7 +9,7 @@ import threading
 from collections import deque
 from collections.abc import Callable
 
-from iree_wasm_hal.hal.status import StatusCode, invocation_error
+from iree_wasm_hal.status import StatusCode, invocation_error
 
 __all__ = ["Semaphore", "TimepointCallback"]
 

@@ -6,7 +6,7 @@ import struct
 from typing import TYPE_CHECKING
 
 from iree_wasm_hal.hal.buffer import WHOLE_BUFFER
-from iree_wasm_hal.hal.status import StatusCode, invocation_error
+from iree_wasm_hal.status import StatusCode, invocation_error
 from iree_wasm_hal.wasm.stream import (
     BINDING_TABLE_ENTRY,
     COMMAND_HEADER,

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from iree_wasm_hal.hal.buffer import WHOLE_BUFFER, Buffer
-from iree_wasm_hal.hal.status import StatusCode, invocation_error
+from iree_wasm_hal.status import StatusCode, invocation_error
 
 if TYPE_CHECKING:
     from iree_wasm_hal.hal.file import File

@@ -10,7 +10,7 @@ import struct
 from typing import TYPE_CHECKING
 
 from iree_wasm_hal.errors import InternalError, InvocationError, TrapError
-from iree_wasm_hal.hal.status import StatusCode, invocation_error
+from iree_wasm_hal.status import StatusCode, invocation_error
 from iree_wasm_hal.wasm.stream import Result
 from iree_wasm_hal.wasm.stream_worker import worker_block_layout
 

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 
 from iree_wasm_hal.errors import InterruptedCallError, TrapError
 from iree_wasm_hal.hal.statistics import Counters
-from iree_wasm_hal.hal.status import StatusCode, invocation_error
 from iree_wasm_hal.hal.worker import Worker, overwritten_error
+from iree_wasm_hal.status import StatusCode, invocation_error
 from iree_wasm_hal.wasm.stream import (
     SUBMISSION_BLOCK,
     Result,

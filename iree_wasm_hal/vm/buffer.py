@@ -10,7 +10,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from iree_wasm_hal.errors import LimitError
-from iree_wasm_hal.vm.status import failure
+from iree_wasm_hal.status import StatusCode, invocation_error
 
 if TYPE_CHECKING:
     from iree_wasm_hal.vm.account import MemoryAccount
@@ -55,7 +55,9 @@ class Buffer:
             LimitError: The account does not allow the length, or the machine cannot give it.
         """
         if alignment & (alignment - 1) or not 0 <= alignment <= _MAX_ALIGNMENT:
-            raise failure("INVALID_ARGUMENT", f"alignment {alignment} is not a power of two")
+            raise invocation_error(
+                StatusCode.INVALID_ARGUMENT, f"alignment {alignment} is not a power of two"
+            )
         length = byte_length & 0xFFFFFFFFFFFFFFFF
         account.charge(length, "vm.buffer.alloc")
         try:
@@ -100,7 +102,9 @@ class Buffer:
             InvocationError: PERMISSION_DENIED where the buffer is read-only, or OUT_OF_RANGE.
         """
         if not self.writable:
-            raise failure("PERMISSION_DENIED", f"vm.buffer of {len(self.view)} bytes is read-only")
+            raise invocation_error(
+                StatusCode.PERMISSION_DENIED, f"vm.buffer of {len(self.view)} bytes is read-only"
+            )
         return self.read(byte_offset, byte_length)
 
     def fill(self, byte_offset: int, pattern: bytes, count: int) -> None:
@@ -125,13 +129,14 @@ class Buffer:
         try:
             return str(self.view, "utf-8")
         except UnicodeDecodeError as cause:
-            raise failure(
-                "INVALID_ARGUMENT", f"vm.buffer of {len(self.view)} bytes is not UTF-8: {cause}"
+            raise invocation_error(
+                StatusCode.INVALID_ARGUMENT,
+                f"vm.buffer of {len(self.view)} bytes is not UTF-8: {cause}",
             ) from cause
 
     def _out_of_range(self, byte_offset: int, byte_length: int) -> Exception:
-        return failure(
-            "OUT_OF_RANGE",
+        return invocation_error(
+            StatusCode.OUT_OF_RANGE,
             f"access at byte offset {byte_offset}, length {byte_length}, of a vm.buffer of"
             f" {len(self.view)} bytes",
         )

@@ -10,8 +10,8 @@ from __future__ import annotations
 
 import struct
 
+from iree_wasm_hal.status import StatusCode, invocation_error
 from iree_wasm_hal.vm.account import MemoryAccount
-from iree_wasm_hal.vm.status import failure
 
 __all__ = ["ElementType", "List"]
 
@@ -122,8 +122,9 @@ class List:
     def _position(self, index: int) -> int:
         position = index & 0xFFFFFFFF
         if position >= len(self._items):
-            raise failure(
-                "OUT_OF_RANGE", f"index {position} of a vm.list of {len(self._items)} items"
+            raise invocation_error(
+                StatusCode.OUT_OF_RANGE,
+                f"index {position} of a vm.list of {len(self._items)} items",
             )
         return position
 
@@ -138,7 +139,9 @@ class List:
             return _convert(item, self.element_type, type_name)  # type: ignore[arg-type] # numbers
         if self.element_type is None and isinstance(item, _Value):
             return _convert(item.value, item.type_name, type_name)
-        raise failure("FAILED_PRECONDITION", f"item {index} of the vm.list is not a number")
+        raise invocation_error(
+            StatusCode.FAILED_PRECONDITION, f"item {index} of the vm.list is not a number"
+        )
 
     def set_value(self, index: int, type_name: str, value: int | float) -> None:
         """Stores a number of type ``type_name``, converted to the element type.
@@ -152,7 +155,9 @@ class List:
         elif self.element_type is None:
             self._items[position] = _Value(type_name, value)
         else:
-            raise failure("FAILED_PRECONDITION", "the vm.list holds refs, not numbers")
+            raise invocation_error(
+                StatusCode.FAILED_PRECONDITION, "the vm.list holds refs, not numbers"
+            )
 
     def get_ref(self, index: int, cls: type | None, *, move: bool = False) -> object:
         """The ref at ``index``, or None where it is null or of another type than ``cls``.
@@ -168,7 +173,9 @@ class List:
         position = self._position(index)
         item = self._items[position]
         if isinstance(self.element_type, str) or isinstance(item, _Value):
-            raise failure("FAILED_PRECONDITION", f"item {index} of the vm.list is not a ref")
+            raise invocation_error(
+                StatusCode.FAILED_PRECONDITION, f"item {index} of the vm.list is not a ref"
+            )
         if move:
             self._items[position] = None
         return item if cls is None or isinstance(item, cls) else None
@@ -182,11 +189,13 @@ class List:
         """
         position = self._position(index)
         if isinstance(self.element_type, str):
-            raise failure("FAILED_PRECONDITION", "the vm.list holds numbers, not refs")
+            raise invocation_error(
+                StatusCode.FAILED_PRECONDITION, "the vm.list holds numbers, not refs"
+            )
         cls = self.element_type
         if cls is not None and ref is not None and not isinstance(ref, cls):
-            raise failure(
-                "INVALID_ARGUMENT",
+            raise invocation_error(
+                StatusCode.INVALID_ARGUMENT,
                 f"the vm.list holds {cls.__name__} refs; got {type(ref).__name__}",
             )
         self._items[position] = ref

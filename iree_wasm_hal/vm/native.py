@@ -28,9 +28,9 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Protocol, TypeVar
 
+from iree_wasm_hal.status import StatusCode, invocation_error
 from iree_wasm_hal.vm.calling_convention import CallingConvention, parse_calling_convention
 from iree_wasm_hal.vm.numbers import round_f32, wrap32, wrap64
-from iree_wasm_hal.vm.status import failure
 
 if TYPE_CHECKING:
     from iree_wasm_hal.errors import InvocationError
@@ -94,8 +94,8 @@ def check_results(
         return function
 
     def wrong(result: object) -> InvocationError:
-        return failure(
-            "INTERNAL",
+        return invocation_error(
+            StatusCode.INTERNAL,
             f"{full_name} returned {result!r}; its results are {kinds!r} ({convention.text})",
         )
 

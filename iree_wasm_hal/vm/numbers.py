@@ -16,7 +16,7 @@ import math
 import struct
 from typing import TYPE_CHECKING
 
-from iree_wasm_hal.vm.status import failure
+from iree_wasm_hal.status import StatusCode, invocation_error
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -56,7 +56,7 @@ def wrap64(value: int) -> int:
 def _check_divisor(divisor: int) -> None:
     # The reference executes the machine's division, which kills the process.
     if divisor == 0:
-        raise failure("INVALID_ARGUMENT", "integer division by zero")
+        raise invocation_error(StatusCode.INVALID_ARGUMENT, "integer division by zero")
 
 
 def div_signed(a: int, b: int) -> int:

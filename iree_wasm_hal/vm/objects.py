@@ -8,10 +8,9 @@ from __future__ import annotations
 import struct
 from typing import TYPE_CHECKING
 
-from iree_wasm_hal.errors import InvocationError
+from iree_wasm_hal.status import StatusCode, error_from_status, invocation_error
 from iree_wasm_hal.vm.buffer import Buffer
 from iree_wasm_hal.vm.list import List
-from iree_wasm_hal.vm.status import failure, status_name
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -49,7 +48,7 @@ def buffer_of(ref: object) -> Buffer:
     """
     if isinstance(ref, Buffer):
         return ref
-    raise failure("INVALID_ARGUMENT", _not_a("vm.buffer", ref))
+    raise invocation_error(StatusCode.INVALID_ARGUMENT, _not_a("vm.buffer", ref))
 
 
 def list_of(ref: object) -> List:
@@ -60,7 +59,7 @@ def list_of(ref: object) -> List:
     """
     if isinstance(ref, List):
         return ref
-    raise failure("INVALID_ARGUMENT", _not_a("vm.list", ref))
+    raise invocation_error(StatusCode.INVALID_ARGUMENT, _not_a("vm.list", ref))
 
 
 def _not_a(expected: str, ref: object) -> str:
@@ -76,22 +75,18 @@ def check_ref(ref: object, cls: type) -> object:
     """
     if ref is None or isinstance(ref, cls):
         return ref
-    raise failure("INVALID_ARGUMENT", f"ref of type {type(ref).__name__}; expected {cls.__name__}")
-
-
-def fail(code: int, message: str) -> InvocationError:
-    """What ``vm.fail`` raises. The reference runs on into the next block for status 0."""
-    if code == 0:
-        return failure("INTERNAL", f"vm.fail with status OK: {message}")
-    name = status_name(code)
-    return InvocationError(f"{name}: {message}" if message else name, status=name)
+    raise invocation_error(
+        StatusCode.INVALID_ARGUMENT, f"ref of type {type(ref).__name__}; expected {cls.__name__}"
+    )
 
 
 def unresolved(import_name: str) -> Callable[..., object]:
     """A callable that stands for an optional import no module serves."""
 
     def call(*_: object) -> object:
-        raise failure("NOT_FOUND", f"optional import {import_name!r} is not resolved")
+        raise invocation_error(
+            StatusCode.NOT_FOUND, f"optional import {import_name!r} is not resolved"
+        )
 
     return call
 
@@ -104,8 +99,8 @@ def _loader(format_: str) -> Callable[[object, int], int | float]:
         view = buffer_of(ref).view
         offset = index * width
         if offset < 0 or offset + width > len(view):
-            raise failure(
-                "OUT_OF_RANGE",
+            raise invocation_error(
+                StatusCode.OUT_OF_RANGE,
                 f"load at byte offset {offset}, length {width}, of a vm.buffer of {len(view)}"
                 " bytes",
             )
@@ -213,8 +208,8 @@ def _rotate(value: int, count: int) -> int:
 def _global_range(storage: bytearray, offset: int, width: int) -> int:
     start = offset & 0xFFFFFFFF
     if start + width > len(storage):
-        raise failure(
-            "OUT_OF_RANGE",
+        raise invocation_error(
+            StatusCode.OUT_OF_RANGE,
             f"global at byte {start} of width {width}; the module has {len(storage)} bytes",
         )
     return start
@@ -249,7 +244,7 @@ def global_ref(refs: list[object], ordinal: int) -> int:
     """
     index = ordinal & 0xFFFFFFFF
     if index >= len(refs):
-        raise failure("OUT_OF_RANGE", f"global ref {index} of {len(refs)}")
+        raise invocation_error(StatusCode.OUT_OF_RANGE, f"global ref {index} of {len(refs)}")
     return index
 
 
@@ -258,7 +253,7 @@ def _namespace() -> dict[str, object]:
         "_buffer": buffer_of,
         "_list": list_of,
         "_check_ref": check_ref,
-        "_fail": fail,
+        "_fail": error_from_status,
         "_copy": buffer_copy,
         "_compare": buffer_compare,
         "_length": buffer_length,

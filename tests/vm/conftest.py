@@ -14,9 +14,9 @@ import iree.runtime
 import pytest
 
 from iree_wasm_hal.errors import InvocationError
+from iree_wasm_hal.status import StatusCode
 from iree_wasm_hal.vm.context import Context
 from iree_wasm_hal.vm.module import BytecodeModule
-from iree_wasm_hal.vm.status import STATUS_NAMES
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 Outcome = tuple[str, object]
 """``("ok", results)`` or ``("failed", status name)``."""
 
-_STATUS = re.compile(r"\b(" + "|".join(STATUS_NAMES[1:]) + r")\b")
+_STATUS = re.compile(r"\b(" + "|".join(list(StatusCode.__members__)[1:]) + r")\b")
 
 _REFERENCE_ERRORS = (
     RuntimeError,

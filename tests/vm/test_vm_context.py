@@ -18,10 +18,10 @@ from iree_wasm_hal.errors import (
     InvocationError,
     LimitError,
 )
+from iree_wasm_hal.status import StatusCode, invocation_error
 from iree_wasm_hal.vm.context import Context
 from iree_wasm_hal.vm.module import BytecodeModule
 from iree_wasm_hal.vm.native import PyModule
-from iree_wasm_hal.vm.status import failure
 from iree_wasm_hal.vm.types import Buffer, List
 
 if TYPE_CHECKING:
@@ -295,7 +295,7 @@ def test_failing_initializer_closes_what_was_linked(assemble: Assemble) -> None:
     @log.function("say", "0i_v")
     def say(value: int) -> None:
         said.append(value)
-        raise failure("UNAVAILABLE", "not today")
+        raise invocation_error(StatusCode.UNAVAILABLE, "not today")
 
     with pytest.raises(InvocationError, match="UNAVAILABLE: not today"):
         Context([log, BytecodeModule.from_bytes(assemble(LIFE))])

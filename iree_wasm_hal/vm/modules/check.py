@@ -15,10 +15,10 @@ import numpy.typing as npt
 
 from iree_wasm_hal.hal.buffer_view import BufferView
 from iree_wasm_hal.hal.elements import element_name
+from iree_wasm_hal.status import StatusCode, invocation_error
 from iree_wasm_hal.vm.modules.formatting import format_buffer_view
 from iree_wasm_hal.vm.modules.hal.table import expect
 from iree_wasm_hal.vm.native import PyModule
-from iree_wasm_hal.vm.status import failure
 
 __all__ = ["CheckModule"]
 
@@ -143,6 +143,6 @@ def _show(name: str, view: BufferView) -> str:
 
 
 def _unsupported(view: BufferView) -> Exception:
-    return failure(
-        "INVALID_ARGUMENT", f"unsupported element type {element_name(view.element_type)}"
+    return invocation_error(
+        StatusCode.INVALID_ARGUMENT, f"unsupported element type {element_name(view.element_type)}"
     )

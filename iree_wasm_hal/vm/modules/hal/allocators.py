@@ -8,9 +8,9 @@ from iree_wasm_hal.hal.allocator import Allocator
 from iree_wasm_hal.hal.buffer import Buffer, BufferUsage, MemoryAccess
 from iree_wasm_hal.hal.device import Device
 from iree_wasm_hal.hal.file import File
+from iree_wasm_hal.status import StatusCode, invocation_error
 from iree_wasm_hal.vm.buffer import Buffer as VmBuffer
 from iree_wasm_hal.vm.modules.hal.table import FunctionTable, expect
-from iree_wasm_hal.vm.status import failure
 
 __all__ = ["TABLE"]
 
@@ -23,7 +23,9 @@ def allocator_select(
 ) -> tuple[Device, int]:
     """The first of the (device, queue affinity) pairs: IREE's own choice without a policy."""
     if not pairs:
-        raise failure("INVALID_ARGUMENT", "allocator.select: no device to select from")
+        raise invocation_error(
+            StatusCode.INVALID_ARGUMENT, "allocator.select: no device to select from"
+        )
     device, affinity = pairs[0]
     return expect(device, Device, "allocator.select"), affinity
 
@@ -58,13 +60,14 @@ def allocator_import(
     length = data.byte_length - byte_offset if byte_length == -1 else byte_length
     view = data.read(byte_offset, length)
     if not data.writable and not usage & BufferUsage.SHARING_IMMUTABLE:
-        raise failure(
-            "PERMISSION_DENIED", "allocator.import: read-only bytes can only become constants"
+        raise invocation_error(
+            StatusCode.PERMISSION_DENIED,
+            "allocator.import: read-only bytes can only become constants",
         )
     if is_try:
         return None
-    raise failure(
-        "UNAVAILABLE",
+    raise invocation_error(
+        StatusCode.UNAVAILABLE,
         f"allocator.import: {len(view)} host bytes cannot be mapped into a linear memory",
     )
 
@@ -81,7 +84,9 @@ def file_from_memory(
 ) -> File:
     """A read-only file over host bytes, which for constants are the mapped archive."""
     if access & ~MemoryAccess.READ:
-        raise failure("PERMISSION_DENIED", "ex.file.from_memory: host memory is read-only here")
+        raise invocation_error(
+            StatusCode.PERMISSION_DENIED, "ex.file.from_memory: host memory is read-only here"
+        )
     data = expect(source, VmBuffer, "ex.file.from_memory: buffer")
     expect(device, Device, "ex.file.from_memory: device")
     return File.from_memory(data.read(byte_offset, byte_length))

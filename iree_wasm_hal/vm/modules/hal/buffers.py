@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from iree_wasm_hal.hal.buffer import Buffer
+from iree_wasm_hal.status import StatusCode, invocation_error
 from iree_wasm_hal.vm.buffer import Buffer as VmBuffer
 from iree_wasm_hal.vm.modules.hal.bits import format_memory_type, format_usage
 from iree_wasm_hal.vm.modules.hal.table import FunctionTable, expect, wrong_ref
-from iree_wasm_hal.vm.status import failure
 
 __all__ = ["TABLE"]
 
@@ -33,19 +33,19 @@ def buffer_assert(
         return
     name = expect(message, VmBuffer, "buffer.assert: message").text()
     if buffer.byte_length < minimum_length:
-        raise failure(
-            "INVALID_ARGUMENT",
+        raise invocation_error(
+            StatusCode.INVALID_ARGUMENT,
             f"{name}: expected a buffer of at least {minimum_length} bytes, got "
             f"{buffer.byte_length}",
         )
     if buffer.memory_type & memory_types != memory_types:
-        raise failure(
-            "PERMISSION_DENIED",
+        raise invocation_error(
+            StatusCode.PERMISSION_DENIED,
             f"{name}: expected memory type {format_memory_type(memory_types)}, got "
             f"{format_memory_type(buffer.memory_type)}",
         )
-    raise failure(
-        "PERMISSION_DENIED",
+    raise invocation_error(
+        StatusCode.PERMISSION_DENIED,
         f"{name}: expected usage {format_usage(usage)}, the buffer was allocated for "
         f"{format_usage(buffer.allowed_usage)}",
     )

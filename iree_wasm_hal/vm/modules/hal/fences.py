@@ -7,7 +7,7 @@ import time
 from typing import TYPE_CHECKING
 
 from iree_wasm_hal.hal.fence import Fence
-from iree_wasm_hal.hal.status import StatusCode, error_from_status
+from iree_wasm_hal.status import StatusCode, error_from_status
 from iree_wasm_hal.vm.modules.hal.table import FunctionTable, expect
 
 if TYPE_CHECKING:

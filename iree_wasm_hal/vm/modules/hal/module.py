@@ -15,6 +15,7 @@ from iree_wasm_hal.hal.device import Device
 from iree_wasm_hal.hal.executable import Executable
 from iree_wasm_hal.hal.fence import Fence
 from iree_wasm_hal.hal.file import File
+from iree_wasm_hal.status import StatusCode, invocation_error
 from iree_wasm_hal.vm.buffer import Buffer as VmBuffer
 from iree_wasm_hal.vm.modules.formatting import format_buffer_view
 from iree_wasm_hal.vm.modules.hal import (
@@ -31,7 +32,6 @@ from iree_wasm_hal.vm.modules.hal.channels import COLLECTIVES, Channel
 from iree_wasm_hal.vm.modules.hal.fences import fence_await
 from iree_wasm_hal.vm.modules.hal.table import expect
 from iree_wasm_hal.vm.native import PyModule
-from iree_wasm_hal.vm.status import failure
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -138,4 +138,6 @@ def _print_trace(key: str, views: Sequence[BufferView]) -> None:
     try:
         sys.stderr.write("\n".join(lines))
     except OSError as error:
-        raise failure("UNAVAILABLE", f"tracing to standard error: {error}") from error
+        raise invocation_error(
+            StatusCode.UNAVAILABLE, f"tracing to standard error: {error}"
+        ) from error

@@ -9,9 +9,9 @@ from iree_wasm_hal.hal.command_buffer import CommandBuffer
 from iree_wasm_hal.hal.device import Device
 from iree_wasm_hal.hal.fence import Fence
 from iree_wasm_hal.hal.file import File
+from iree_wasm_hal.status import StatusCode, invocation_error
 from iree_wasm_hal.vm.buffer import Buffer as VmBuffer
 from iree_wasm_hal.vm.modules.hal.table import FunctionTable, expect, wrong_ref
-from iree_wasm_hal.vm.status import failure
 
 __all__ = ["TABLE"]
 
@@ -44,7 +44,9 @@ def queue_alloca(
 ) -> Buffer:
     """A transient buffer."""
     if pool:
-        raise failure("UNIMPLEMENTED", f"device.queue.alloca: unknown pool {pool}; expected 0")
+        raise invocation_error(
+            StatusCode.UNIMPLEMENTED, f"device.queue.alloca: unknown pool {pool}; expected 0"
+        )
     return _device(device).queue_alloca(
         _fence(wait), _fence(signal), memory_types, usage, byte_length, flags
     )

@@ -6,7 +6,7 @@ import re
 from collections.abc import Callable
 from typing import NoReturn, TypeVar
 
-from iree_wasm_hal.vm.status import failure
+from iree_wasm_hal.status import StatusCode, invocation_error
 
 __all__ = ["FunctionTable", "expect", "wrong_ref"]
 
@@ -45,7 +45,9 @@ def expect(value: object, expected: type[_T], argument: str) -> _T:
 def wrong_ref(value: object, expected: type, argument: str) -> NoReturn:
     """Raises the error for a ref of a wrong type; callers on a hot path test the class inline."""
     got = "a null ref" if value is None else f"a {_ref_name(type(value))}"
-    raise failure("INVALID_ARGUMENT", f"{argument}: expected a {_ref_name(expected)}, got {got}")
+    raise invocation_error(
+        StatusCode.INVALID_ARGUMENT, f"{argument}: expected a {_ref_name(expected)}, got {got}"
+    )
 
 
 def _ref_name(cls: type) -> str:

@@ -16,6 +16,7 @@ from iree_wasm_hal.hal.buffer import Buffer
 from iree_wasm_hal.hal.device import Device
 from iree_wasm_hal.hal.fence import Fence
 from iree_wasm_hal.hal.file import File
+from iree_wasm_hal.status import StatusCode, invocation_error
 from iree_wasm_hal.vm.buffer import Buffer as VmBuffer
 from iree_wasm_hal.vm.list import List
 from iree_wasm_hal.vm.modules.hal.table import expect
@@ -26,7 +27,6 @@ from iree_wasm_hal.vm.modules.io_parameters.index import (
     SplatEntry,
 )
 from iree_wasm_hal.vm.native import PyModule
-from iree_wasm_hal.vm.status import failure
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -130,20 +130,20 @@ class IoParametersModule(PyModule):
         index = self._indexes.get(name)
         if index is None:
             given = ", ".join(repr(known) for known in self._indexes) or "none"
-            raise failure(
-                "NOT_FOUND",
+            raise invocation_error(
+                StatusCode.NOT_FOUND,
                 f"the program asks for parameters of scope {name!r}; given are: {given}. Pass "
                 f"parameters={{{name!r}: FILE}} to load",
             )
         parameter = index.parameters.get(span.key)
         if parameter is None:
-            raise failure(
-                "NOT_FOUND",
+            raise invocation_error(
+                StatusCode.NOT_FOUND,
                 f"scope {name!r} has no parameter {span.key!r} among its {len(index.parameters)}",
             )
         if span.parameter_offset + span.byte_length > parameter.entry.byte_length:
-            raise failure(
-                "OUT_OF_RANGE",
+            raise invocation_error(
+                StatusCode.OUT_OF_RANGE,
                 f"parameter {span.key!r} of scope {name!r} ({parameter.source}) has "
                 f"{parameter.entry.byte_length} bytes; the program asks for {span.byte_length} at "
                 f"offset {span.parameter_offset}",
@@ -182,7 +182,9 @@ class _Batch:
         """Writes a range of a buffer to a parameter."""
         entry = parameter.entry
         if not isinstance(entry, DataEntry):
-            raise failure("PERMISSION_DENIED", f"parameter {span.key!r} is a splat: read-only")
+            raise invocation_error(
+                StatusCode.PERMISSION_DENIED, f"parameter {span.key!r} is a splat: read-only"
+            )
         self.device.queue_write(
             self.wait,
             self._next_fence(),
@@ -240,8 +242,8 @@ def _spans(key_table: object, key_data: object, spans: object) -> Iterator[_Span
     text = expect(key_data, VmBuffer, "io_parameters: key data")
     numbers = expect(spans, VmBuffer, "io_parameters: spans").view
     if len(numbers) % _SPAN.size or len(table) < len(numbers) // _SPAN.size * _KEY.size:
-        raise failure(
-            "INVALID_ARGUMENT",
+        raise invocation_error(
+            StatusCode.INVALID_ARGUMENT,
             f"io_parameters: {len(numbers)} bytes of spans and {len(table)} bytes of keys do not "
             "belong together",
         )

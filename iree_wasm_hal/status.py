@@ -12,6 +12,10 @@ from iree_wasm_hal import errors
 __all__ = ["StatusCode", "error_from_status", "invocation_error", "status_of"]
 
 
+_CODE_MASK = 0x1F
+"""``IREE_STATUS_CODE_MASK``."""
+
+
 class StatusCode(enum.IntEnum):
     """Codes that VM programs see, as in ``hal.fence.query``."""
 
@@ -64,16 +68,22 @@ def status_of(error: BaseException | None) -> StatusCode:
 
 
 def invocation_error(code: StatusCode, message: str) -> errors.InvocationError:
-    """An error with a status code's name, for mistakes of the running program."""
-    return errors.InvocationError(message, status=code.name)
+    """An error with a status code, for mistakes of the running program."""
+    return _named(code.name, message)
 
 
 def error_from_status(code: int, message: str) -> errors.InvocationError:
-    """An error from a status code that a program gave, such as in ``hal.fence.fail``.
+    """An error from a status code that a program gave, as in ``vm.fail`` and ``hal.fence.fail``.
 
-    Only the low five bits of an ``iree_status_t`` are its code.
+    Only the low five bits of an ``iree_status_t`` are its code; codes that IREE does not name
+    become ``"CODE(n)"``. A failure with status OK is the program's own contradiction: INTERNAL.
     """
-    masked = code & 0x1F
-    known = masked in StatusCode.__members__.values() and masked != StatusCode.OK
-    name = StatusCode(masked).name if known else StatusCode.UNKNOWN.name
-    return errors.InvocationError(message, status=name)
+    masked = code & _CODE_MASK
+    if masked == StatusCode.OK:
+        return _named(StatusCode.INTERNAL.name, f"failed with status OK: {message}")
+    known = masked in StatusCode.__members__.values()
+    return _named(StatusCode(masked).name if known else f"CODE({masked})", message)
+
+
+def _named(name: str, message: str) -> errors.InvocationError:
+    return errors.InvocationError(f"{name}: {message}" if message else name, status=name)
