@@ -2,7 +2,7 @@
 
 ::
 
-Error:
+    iree_wasm_hal.Error
     +-- LoadError                    a file or binary cannot be loaded
     |   +-- ArchiveError             not a .vmfb, or a damaged one
     |   +-- BytecodeError            VM bytecode that the verifier refuses
