@@ -32,6 +32,11 @@ _CONSEQUENCES = (
 
 _HINTS: tuple[tuple[str, str], ...] = (
     (
+        r"failed to legalize operation 'torch\.operator'.*\"onnx\.If\"",
+        "the compiler takes an ONNX If in simple forms only; give the inputs that decide it: "
+        "shapes with input_shapes (--input-shape), values with input_values (--input-value)",
+    ),
+    (
         r"failed to legalize operation 'torch\.operator'.*\"onnx\.(\w+)\"",
         "the ONNX operator {0} in this form is not supported by the compiler",
     ),

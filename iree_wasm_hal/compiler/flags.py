@@ -10,7 +10,7 @@ if TYPE_CHECKING:
 
     from iree_wasm_hal.compiler.targets import Target
 
-__all__ = ["FAST_CONVOLUTIONS", "iree_compile_flags"]
+__all__ = ["DEMOTE_F64", "FAST_CONVOLUTIONS", "KEEP_F64", "iree_compile_flags"]
 
 # Runs on each kernel before code generation.
 _KERNEL_PIPELINE = (
@@ -76,9 +76,14 @@ def iree_compile_flags(
         f"--iree-input-type={input_type}",
         f"--iree-hal-preprocess-executables-with={_KERNEL_PIPELINE.format(patterns=patterns)}",
         f"--iree-llvmcpu-wasm-linker-path={linker}",
-        # The compiler would turn f64 into f32, signatures included.
-        "--iree-input-demote-f64-to-f32=false",
     ]
+
+
+KEEP_F64 = ("--iree-input-demote-f64-to-f32=false",)
+"""Against the compiler's default, which turns f64 into f32, signatures included."""
+DEMOTE_F64 = ("--iree-input-demote-f64-to-f32=true",)
+"""Where only intermediate values are f64, and kernels with them do not compile (from 8-bit floats,
+on windows of a pooling)."""
 
 
 FAST_CONVOLUTIONS = ("--iree-global-opt-use-im2col-for-convs",)

@@ -1,8 +1,8 @@
 """Folds what is constant in an ONNX graph: given inputs, static shapes, decided ``If`` nodes.
 
-IREE's importer takes no ``If`` at all, and wants the shape arguments of operators (pads, target
-shapes, axes) as constants, where exporters compute them from other shapes. Only small tensors are
-folded here; large constant expressions are the compiler's work.
+IREE's importer takes an ``If`` in simple forms only, and wants the shape arguments of operators
+(pads, target shapes, axes) as constants, where exporters compute them from other shapes. Only small
+tensors are folded here; large constant expressions are the compiler's work.
 """
 
 from __future__ import annotations
@@ -22,7 +22,6 @@ __all__ = [
     "fold_constants",
     "small_constants",
     "static_shapes",
-    "undecided_branches",
 ]
 
 _MAX_ELEMENT_COUNT = 1024
@@ -240,8 +239,3 @@ def fold_constants(model: onnx.ModelProto) -> onnx.ModelProto:
         del inferred.graph.value_info[:]
         model = inferred
     return model
-
-
-def undecided_branches(model: onnx.ModelProto) -> list[str]:
-    """Names of the values that decide the ``If`` nodes left in the graph."""
-    return [node.input[0] for node in model.graph.node if node.op_type == "If"]

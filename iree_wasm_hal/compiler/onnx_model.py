@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from iree_wasm_hal.compiler.onnx_declaration import declaration, write_declaration
-from iree_wasm_hal.compiler.onnx_folding import fold_constants, undecided_branches
+from iree_wasm_hal.compiler.onnx_folding import fold_constants
 from iree_wasm_hal.compiler.onnx_padding import gather_reflections
 from iree_wasm_hal.compiler.onnx_pointwise import multiply_pixels
 from iree_wasm_hal.compiler.onnx_shifts import bound_shifts
@@ -187,14 +187,6 @@ def prepare(source: Source, options: OnnxOptions) -> onnx.ModelProto:
         model = fold_constants(model)
     except Exception as error:
         raise CompileError(f"{source.name}: shapes cannot be inferred: {error}") from error
-    undecided = undecided_branches(model)
-    if undecided:
-        inputs = ", ".join(_graph_inputs(model))
-        raise CompileError(
-            f"{source.name}: an If depends on {undecided[0]!r}, which is not constant; the "
-            "compiler takes no ONNX If. Give the inputs that decide it: shapes with input_shapes "
-            f"(--input-shape), values with input_values (--input-value). Inputs: {inputs}"
-        )
     model = _raise_opset(model, options.opset, source.name)
     model = bound_shifts(gather_reflections(trim_windows(multiply_pixels(model))))
     model.graph.name = FUNCTION_NAME

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import re
 import shutil
 import tempfile
 import time
@@ -11,7 +13,12 @@ from typing import TYPE_CHECKING, Any, overload
 
 from iree_wasm_hal.compiler.codegen_patterns import codegen_patterns
 from iree_wasm_hal.compiler.diagnostics import explain, read_log
-from iree_wasm_hal.compiler.flags import FAST_CONVOLUTIONS, iree_compile_flags
+from iree_wasm_hal.compiler.flags import (
+    DEMOTE_F64,
+    FAST_CONVOLUTIONS,
+    KEEP_F64,
+    iree_compile_flags,
+)
 from iree_wasm_hal.compiler.linking.launcher import write_launcher
 from iree_wasm_hal.compiler.onnx_model import OnnxOptions, import_onnx
 from iree_wasm_hal.compiler.source import SourceKind, read_source
@@ -68,7 +75,7 @@ def compile_to_file(
     """
     start = time.perf_counter()
     options = options or CompileOptions()
-    with tempfile.TemporaryDirectory(prefix="iree-wasm-") as work_dir:
+    with tempfile.TemporaryDirectory(prefix="iree-wasm-", dir=_plain_directory()) as work_dir:
         compiled, contents = _Compilation(source, options, Path(work_dir), log_path).run()
         try:
             output.parent.mkdir(parents=True, exist_ok=True)
@@ -77,6 +84,22 @@ def compile_to_file(
             raise CompileError(f"{output}: cannot be written: {error.strerror}") from error
     duration_s = time.perf_counter() - start
     return CompileResult(output, output.stat().st_size, duration_s, contents)
+
+
+def _plain_directory() -> str:
+    """A temporary directory whose path iree-compile takes within a flag, where nothing is quoted.
+
+    Raises:
+        CompileError: None of the usual ones will do.
+    """
+    candidates = (tempfile.gettempdir(), "/tmp", "/var/tmp")  # the usual ones
+    for directory in candidates:
+        if re.fullmatch(r"[\w/.+-]+", directory) and os.access(directory, os.W_OK):
+            return directory
+    raise CompileError(
+        f"no temporary directory without spaces or other special characters: {candidates}; "
+        "name one in TMPDIR"
+    )
 
 
 class _Compilation:
@@ -108,12 +131,23 @@ class _Compilation:
         input_type = "auto" if self.options.input_type == "onnx" else self.options.input_type
         flags = iree_compile_flags(self.targets, linker, patterns, input_type)
         command = [str(self.toolchain.iree_compile), str(mlir), "-o", str(output), *flags]
-        for more in (FAST_CONVOLUTIONS, ()):
+        attempt_offset = 0
+        for more in ((*FAST_CONVOLUTIONS, *KEEP_F64), KEEP_F64, DEMOTE_F64):
+            if more is DEMOTE_F64 and not self._may_demote(mlir, attempt_offset):
+                break
             attempt_offset = self.log.stat().st_size
             status = run([*command, *more, *self.options.extra_args], self.log, "iree-compile")
             if status == 0 and output.is_file():
                 return output, verify_archive(output)
         raise self._failure(status, attempt_offset)
+
+    def _may_demote(self, mlir: Path, log_offset: int) -> bool:
+        """Whether f64 is what failed, and no function takes or returns it."""
+        head = mlir.read_bytes()
+        if b"f64" not in read_log(self.log, log_offset).encode() or head.startswith(b"ML\xefR"):
+            return False
+        signatures = re.findall(rb"func\.func[^{]*", head)
+        return not any(b"f64" in signature for signature in signatures)
 
     def _mlir_file(self) -> Path:
         if self.source.kind is SourceKind.ONNX:
