@@ -261,3 +261,15 @@ def test_importing_loads_neither_compiler_nor_onnx() -> None:
         "assert not loaded, loaded"
     )
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_a_temporary_directory_with_spaces_is_not_used(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    spaced = tmp_path / "with spaces"
+    spaced.mkdir()
+    monkeypatch.setattr("tempfile.tempdir", str(spaced))
+    (spaced / "a model.mlir").write_text(ADD)
+    output = spaced / "an archive.vmfb"
+    assert iwh.compile(spaced / "a model.mlir", output=output) == output
+    assert len(kernels(output.read_bytes())) == 1

@@ -47,7 +47,8 @@ def run(source: Any, engine: Engine, *arguments: Array, **options: Any) -> Any:
 
 
 def reference(source: onnx.ModelProto, **feeds: Array) -> Any:
-    return ReferenceEvaluator(source).run(None, feeds)[0]
+    results: Any = ReferenceEvaluator(source).run(None, feeds)
+    return results[0]
 
 
 def operators(source: onnx.ModelProto) -> list[str]:
