@@ -32,9 +32,9 @@ def commands(block: str) -> list[tuple[str, str]]:
     return pairs
 
 
-def matches(expected: str, actual: str) -> bool:
-    pattern = ".*".join(re.escape(piece) for piece in expected.strip().split("..."))
-    return re.fullmatch(pattern, actual.strip()) is not None
+def without_measures(text: str) -> str:
+    """The text with sizes and times replaced, which differ from machine to machine."""
+    return re.sub(r"\d+(\.\d+)?(?= (bytes|s)\b)", "N", text.strip())
 
 
 @pytest.fixture(scope="module")
@@ -55,7 +55,7 @@ def example(tmp_path_factory: pytest.TempPathFactory) -> Path:
             check=False,
         )
         assert done.returncode == 0, done.stderr
-        assert matches(expected, done.stdout), (script, done.stdout)
+        assert without_measures(done.stdout) == without_measures(expected), script
     return folder
 
 
