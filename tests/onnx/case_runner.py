@@ -1,7 +1,7 @@
-"""Runs node tests on one backend in processes of their own, and remembers the results.
+"""Runs node tests on one backend, several at a time, and remembers the results.
 
-A result is remembered under a hash of the test, of the backend's versions and of the sources
-that made it, so that only what may have changed runs again.
+A result is remembered under a hash of the test, of the packages' versions and of the sources that
+made it, so that only what may have changed runs again.
 """
 
 from __future__ import annotations
@@ -9,68 +9,31 @@ from __future__ import annotations
 import functools
 import hashlib
 import json
-import multiprocessing
-import multiprocessing.connection
+import queue
+import subprocess
 import sys
-import time
-from dataclasses import asdict, dataclass
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
+from dataclasses import asdict
 from importlib import metadata
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from native_backend import NativeBackend
-from node_cases import case_hash, check_outputs, load_cases
-from wasm_backend import WasmBackend
+from node_cases import CaseResult, case_hash, load_cases
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
-    from multiprocessing.process import BaseProcess
+    from collections.abc import Callable, Iterable
 
-__all__ = ["CaseResult", "run_case", "run_cases"]
+__all__ = ["run_cases"]
 
 ROOT = Path(__file__).parents[2]
 CACHE = ROOT / "build" / "onnx-node-tests"
-TIMEOUT_S = 120.0
-"""Seconds a test may take, compilation included, before it counts as failed."""
-
-BACKENDS: dict[str, type[WasmBackend | NativeBackend]] = {
-    "wasm": WasmBackend,
-    "native": NativeBackend,
-}
-
-
-@dataclass(frozen=True)
-class CaseResult:
-    """How a test ended: ``passed``, ``refused`` (not compiled or loaded), ``wrong`` or ``died``."""
-
-    name: str
-    status: str
-    detail: str = ""
-
-
-def run_case(name: str, backend: str) -> CaseResult:
-    """Runs one test in this process."""
-    case = load_cases()[name]
-    try:
-        loaded = BACKENDS[backend].prepare(case.model)
-    except BaseException as error:  # whatever a backend raises is its result
-        return CaseResult(name, "refused", _describe(error))
-    try:
-        for index, (inputs, _) in enumerate(case.data_sets):
-            check_outputs(case, index, loaded.run(inputs))
-    except BaseException as error:  # as above
-        return CaseResult(name, "wrong", _describe(error))
-    return CaseResult(name, "passed")
-
-
-def _describe(error: BaseException) -> str:
-    return f"{type(error).__name__}: {error}"[:3000]
 
 
 def run_cases(
     names: Iterable[str], backend: str, jobs: int, progress: Callable[[CaseResult], None]
 ) -> dict[str, CaseResult]:
-    """Runs tests, ``jobs`` at a time, each in a forked process; takes known results from the cache.
+    """Runs tests, ``jobs`` at a time, each in a process of its own; takes known results as known.
 
     Args:
         names: Names of node tests.
@@ -78,67 +41,60 @@ def run_cases(
         jobs: Processes at a time.
         progress: Told of each result that was not known before.
     """
+    folder = CACHE / backend
+    folder.mkdir(parents=True, exist_ok=True)
     cases = load_cases()
-    paths = {
-        name: CACHE / backend / f"{_key(case_hash(cases[name]), backend)}.json" for name in names
+    paths = {name: folder / f"{_key(case_hash(cases[name]), backend)}.json" for name in names}
+    results = {
+        name: CaseResult(**json.loads(path.read_text()))
+        for name, path in paths.items()
+        if path.exists()
     }
-    results = {}
-    for name, path in paths.items():
-        if path.exists():
-            results[name] = CaseResult(**json.loads(path.read_text()))
     todo = [name for name in paths if name not in results]
-    (CACHE / backend).mkdir(parents=True, exist_ok=True)
-    for result in _run_forked(todo, backend, jobs):
-        results[result.name] = result
-        paths[result.name].write_text(json.dumps(asdict(result)))
-        progress(result)
+    with _Servers(backend, min(jobs, len(todo))) as servers:
+        for result in servers.run(todo):
+            results[result.name] = result
+            paths[result.name].write_text(json.dumps(asdict(result)))
+            progress(result)
     return results
 
 
-def _run_forked(names: list[str], backend: str, jobs: int) -> Iterator[CaseResult]:
-    # A fork server and not a bare fork: pytest-xdist's workers have threads.
-    context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["preloaded_cases"])
-    waiting = list(reversed(names))
-    running: dict[Any, tuple[str, BaseProcess, float]] = {}
-    while waiting or running:
-        while waiting and len(running) < jobs:
-            name = waiting.pop()
-            receiver, sender = context.Pipe(duplex=False)
-            started = context.Process(target=_send_result, args=(name, backend, sender))
-            started.start()
-            sender.close()
-            running[receiver] = (name, started, time.monotonic() + TIMEOUT_S)
-        ready = multiprocessing.connection.wait(list(running), timeout=1.0)
-        late = [pipe for pipe, (_, _, deadline) in running.items() if time.monotonic() > deadline]
-        for pipe in [*ready, *(pipe for pipe in late if pipe not in ready)]:
-            name, process, _ = running.pop(pipe)
-            yield _collect(name, process, pipe)
+class _Servers:
+    """``case_server.py`` processes, each with one test at a time."""
 
+    def __init__(self, backend: str, count: int) -> None:
+        self._command = [sys.executable, str(Path(__file__).with_name("case_server.py")), backend]
+        self._count = count
+        self._stack = ExitStack()
+        self._idle: queue.Queue[subprocess.Popen[str]] = queue.Queue()
 
-def _collect(name: str, process: BaseProcess, pipe: Any) -> CaseResult:
-    try:
-        if not pipe.poll():
-            process.kill()
-            process.join()
-            return CaseResult(name, "died", f"took longer than {TIMEOUT_S:g} s")
-        result: CaseResult = pipe.recv()
-    except EOFError:
-        process.join()
-        return CaseResult(name, "died", f"the process ended with status {process.exitcode}")
-    finally:
-        pipe.close()
-    process.join(timeout=10)
-    if process.exitcode is None:
-        process.kill()
-        process.join()
-    return result
+    def __enter__(self) -> _Servers:
+        for _ in range(self._count):
+            pipe = subprocess.PIPE
+            server = subprocess.Popen(self._command, stdin=pipe, stdout=pipe, text=True)
+            self._idle.put(self._stack.enter_context(server))
+        return self
 
+    def __exit__(self, *_: object) -> None:
+        self._stack.close()  # the end of its input ends a server
 
-def _send_result(name: str, backend: str, sender: Any) -> None:
-    sys.stdout = sys.stderr = Path("/dev/null").open("w")  # noqa: SIM115  # the process ends soon
-    sender.send(run_case(name, backend))
-    sender.close()
+    def run(self, names: list[str]) -> Iterable[CaseResult]:
+        if names:
+            with ThreadPoolExecutor(self._count) as pool:
+                yield from pool.map(self._run_one, names)
+
+    def _run_one(self, name: str) -> CaseResult:
+        server = self._idle.get()
+        try:
+            assert server.stdin is not None
+            assert server.stdout is not None
+            server.stdin.write(f"{name}\n")
+            server.stdin.flush()
+            answer = server.stdout.readline()
+        finally:
+            self._idle.put(server)
+        assert answer, f"the server for {name} ended with status {server.poll()}"
+        return CaseResult(**json.loads(answer))
 
 
 def _key(case: str, backend: str) -> str:

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 
 __all__ = [
+    "CaseResult",
     "NodeCase",
     "case_hash",
     "check_outputs",
@@ -39,6 +40,15 @@ class NodeCase:
     data_sets: list[tuple[Sequence[Any], Sequence[Any]]]
     rtol: float
     atol: float
+
+
+@dataclass(frozen=True)
+class CaseResult:
+    """How a test ended: ``passed``, ``refused`` (not compiled or loaded), ``wrong`` or ``died``."""
+
+    name: str
+    status: str
+    detail: str = ""
 
 
 @functools.lru_cache(maxsize=1)

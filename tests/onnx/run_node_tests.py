@@ -11,8 +11,8 @@ import collections
 import sys
 import time
 
-from case_runner import CaseResult, run_cases
-from node_cases import in_fixed_fifth, load_cases
+from case_runner import run_cases
+from node_cases import CaseResult, in_fixed_fifth, load_cases
 
 
 def main() -> int:
