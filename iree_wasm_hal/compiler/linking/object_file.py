@@ -194,49 +194,61 @@ def replace_functions(wasm: bytes, function_types: dict[bytes, bytes]) -> bytes:
     linking = next((s for i, s in sections if i == 0 and _Cursor(s).sized() == b"linking"), None)
     if linking is None or not {_TYPE_SECTION, _IMPORT_SECTION} <= contents.keys():
         return wasm
-    head, subsections = _split_linking(linking)
-    symbols = [
-        symbol
-        for kind, data in subsections
-        if kind == _SYMBOL_TABLE_SUBSECTION
-        for symbol in _read_symbols(data)
-    ]
-    defined = {symbol.name for symbol in symbols if symbol.defines_function}
+    defined = _defined_functions(linking)
     names = [name for name in function_types if name in defined]
-    import_count, _ = _scan_imports(contents[_IMPORT_SECTION])
-    type_count = _Cursor(contents[_TYPE_SECTION]).leb()
+    types, imports = contents[_TYPE_SECTION], contents[_IMPORT_SECTION]
+    type_count, (import_count, _) = _Cursor(types).leb(), _scan_imports(imports)
 
     def moved(index: int) -> int:
         return index + len(names) if index >= import_count else index
-
-    def rewritten(symbol: _Symbol) -> _Symbol:
-        if symbol.defines_function and symbol.name in names:
-            index = import_count + names.index(symbol.name)
-            return _Symbol(_SYMBOL_FUNCTION, _FLAG_UNDEFINED, None, index)
-        if symbol.kind == _SYMBOL_FUNCTION:
-            return replace(symbol, index=moved(symbol.index))
-        return symbol
 
     new_imports = [
         _sized(b"env") + _sized(name) + bytes([_EXTERNAL_FUNCTION]) + _leb(type_count + i)
         for i, name in enumerate(names)
     ]
-    table = _leb(len(symbols)) + b"".join(rewritten(symbol).encode() for symbol in symbols)
-    new_linking = head + b"".join(
-        bytes([kind]) + _sized(table if kind == _SYMBOL_TABLE_SUBSECTION else data)
-        for kind, data in subsections
-    )
-    rewritten_sections = {
-        id(linking): new_linking,
-        id(contents[_TYPE_SECTION]): _append(
-            contents[_TYPE_SECTION], [function_types[name] for name in names]
-        ),
-        id(contents[_IMPORT_SECTION]): _append(contents[_IMPORT_SECTION], new_imports),
+    imported = {name: import_count + i for i, name in enumerate(names)}
+    rewritten = {
+        id(types): _append(types, [function_types[name] for name in names]),
+        id(imports): _append(imports, new_imports),
+        id(linking): _rewrite_linking(linking, imported, moved),
     }
     if _ELEMENT_SECTION in contents:
         elements = contents[_ELEMENT_SECTION]
-        rewritten_sections[id(elements)] = _move_elements(elements, moved)
+        rewritten[id(elements)] = _move_elements(elements, moved)
     return wasm[:_HEADER_BYTE_LENGTH] + b"".join(
-        bytes([section_id]) + _sized(rewritten_sections.get(id(section), section))
+        bytes([section_id]) + _sized(rewritten.get(id(section), section))
         for section_id, section in sections
     )
+
+
+def _defined_functions(linking: bytes) -> set[bytes | None]:
+    return {
+        symbol.name
+        for kind, data in _split_linking(linking)[1]
+        if kind == _SYMBOL_TABLE_SUBSECTION
+        for symbol in _read_symbols(data)
+        if symbol.defines_function
+    }
+
+
+def _rewrite_linking(
+    linking: bytes, imported: dict[bytes, int], moved: Callable[[int], int]
+) -> bytes:
+    """The linking section with the ``imported`` functions undefined and the others renumbered."""
+
+    def rewrite(symbol: _Symbol) -> _Symbol:
+        if symbol.defines_function and symbol.name in imported:
+            return _Symbol(_SYMBOL_FUNCTION, _FLAG_UNDEFINED, None, imported[symbol.name])
+        if symbol.kind == _SYMBOL_FUNCTION:
+            return replace(symbol, index=moved(symbol.index))
+        return symbol
+
+    head, subsections = _split_linking(linking)
+    out = bytearray(head)
+    for kind, data in subsections:
+        contents = data
+        if kind == _SYMBOL_TABLE_SUBSECTION:
+            symbols = [rewrite(symbol).encode() for symbol in _read_symbols(data)]
+            contents = _leb(len(symbols)) + b"".join(symbols)
+        out += bytes([kind]) + _sized(contents)
+    return bytes(out)
