@@ -12,6 +12,8 @@ import pytest
 
 import iree_wasm_hal as iwh
 
+pytestmark = pytest.mark.xdist_group("packaging")  # wheels and environments are made once
+
 ROOT = Path(__file__).parents[2]
 PROJECTS = [ROOT, *sorted(path.parent for path in ROOT.glob("plugins/*/pyproject.toml"))]
 
