@@ -18,8 +18,8 @@ from pathlib import Path
 
 SKIPPED_FOLDERS = ("rocm_specific", "vulkan_specific")
 """Tests of other back ends."""
-TIMEOUT_S = 180.0
-"""Seconds for compiling and running one file."""
+TIMEOUT_S = 600.0
+"""Seconds for compiling and running one file; the large matrix products take minutes."""
 REFUSED = "*"
 """Stands for all tests of a file that could not be compiled or loaded."""
 
