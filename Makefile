@@ -14,7 +14,7 @@ STAMP := $(VENV)/.installed-$(shell (cat Makefile $(PROJECTS); $(PYTHON) -V) 2>&
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 
 .DEFAULT_GOAL := help
-.PHONY: help venv demo demo-2 test test-onnx check format wheels clean
+.PHONY: help venv demo demo-2 test test-onnx test-support check format wheels clean
 
 help: ## lists the targets
 	@sed -n 's/^\([a-z0-9-]*\):.*## /\1: /p' $(MAKEFILE_LIST) | awk -F': ' '{printf "  make %-10s %s\n", $$1, $$2}'
@@ -44,6 +44,10 @@ test: $(STAMP) ## runs all tests, a fixed fifth of the ONNX node tests among the
 
 test-onnx: $(STAMP) ## runs every ONNX backend node test here and on native IREE
 	$(NICE) $(BIN)/python tests/onnx/run_node_tests.py --jobs $(WORKERS)
+
+test-support: $(STAMP) ## rebuilds the kernels' support library and compares it with the committed one
+	$(PIP) install "ziglang==$$($(BIN)/python -c 'from iree_wasm_hal.compiler.linking.support import build; print(build.ZIGLANG_VERSION)')"
+	$(BIN)/python -m pytest tests/compiler/test_support_library.py -k rebuild
 
 check: $(STAMP) ## format, lint and types
 	$(BIN)/ruff format --check .
