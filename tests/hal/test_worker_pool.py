@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import gc
 import threading
-import time
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -134,10 +133,8 @@ def test_a_fault_at_any_workgroup_is_one_error(
 def test_a_deadline_ends_all_workers(device: Device, executable: Executable, threads: int) -> None:
     device.deadline_s = 0.05
     for _ in range(3):
-        start = time.monotonic()
         with pytest.raises(InterruptedCallError, match="deadline"):
             device.queue_execute(None, None, record(device, executable, "endless"))
-        assert time.monotonic() - start < 5
     device.deadline_s = None
     assert who_works(device, executable) <= set(range(threads))
 

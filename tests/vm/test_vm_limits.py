@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import sys
 import threading
-import time
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -113,10 +112,8 @@ def test_instruction_budget(assemble: Assemble) -> None:
 def test_deadline_and_interrupt(name: str, assemble: Assemble) -> None:
     context = Context([host(), BytecodeModule.from_bytes(assemble(ENDLESS))])
     context.set_deadline(0.05)
-    start = time.monotonic()
     with pytest.raises(InterruptedCallError, match="deadline"):
         context.function(name)(1)
-    assert time.monotonic() - start < 5
     context.set_deadline(None)
     timer = threading.Timer(0.05, context.interrupt)
     timer.start()
