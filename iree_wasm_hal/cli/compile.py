@@ -64,12 +64,18 @@ def _checked_input_type(input_type: str) -> str:
 
 
 def compile_command(
-    model: Annotated[Path, typer.Argument(help="ONNX, MLIR text or MLIR bytecode.")],
+    model: Annotated[
+        Path,
+        typer.Argument(
+            metavar="MODEL", exists=True, dir_okay=False, help="ONNX, MLIR text or MLIR bytecode."
+        ),
+    ],
     flags: Annotated[
         list[str] | None, typer.Argument(metavar="[-- FLAGS]", help="More iree-compile flags.")
     ] = None,
     output: Annotated[
-        Path | None, typer.Option("-o", "--output", help="File to write [MODEL's name .vmfb].")
+        Path | None,
+        typer.Option("-o", "--output", metavar="FILE", help="File to write [MODEL's name .vmfb]."),
     ] = None,
     target: Annotated[str, typer.Option(help=_TARGET_HELP)] = DEFAULT_TARGET,
     input_shape: Annotated[
@@ -87,6 +93,10 @@ def compile_command(
     path = output or Path(model.with_suffix(".vmfb").name)
 
     def body() -> int:
+        if flags and not flags[0].startswith("-"):
+            raise UsageError(
+                f"unexpected argument {flags[0]!r}; flags for iree-compile stand behind --"
+            )
         onnx_options = OnnxOptions(
             dict(_shape(text) for text in input_shape or []),
             dict(_value(text) for text in input_value or []),
@@ -95,8 +105,7 @@ def compile_command(
         options = CompileOptions(
             _checked_target(target), _checked_input_type(input_type), onnx_options, flags or []
         )
-        log_path = path.with_name(path.name + ".log")
-        result = compile_to_file(model, path, options, log_path=log_path)
+        result = compile_to_file(model, path, options, keep_log=True)
         contents = result.contents
         print(
             f"{path}: {result.byte_length} bytes in {result.duration_s:.1f} s, {target}, "

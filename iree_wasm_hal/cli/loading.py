@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from iree_wasm_hal.runtime.module import Module
+    from iree_wasm_hal.vm.native import NativeModule
 
 __all__ = ["load_module", "parse_parameters"]
 
@@ -28,7 +29,11 @@ def parse_parameters(texts: Sequence[str]) -> dict[str, list[str]]:
 
 
 def load_module(
-    model: Path, engine: str | None, threads: int, parameters: Sequence[str] = ()
+    model: Path,
+    engine: str | None,
+    threads: int,
+    parameters: Sequence[str] = (),
+    modules: Sequence[NativeModule] = (),
 ) -> Module:
     """Loads an archive as the command line asks for it.
 
@@ -36,4 +41,5 @@ def load_module(
         Error: As ``iree_wasm_hal.load`` does.
     """
     options: dict[str, Any] = {} if engine is None else {"engine": engine}
-    return load(model, threads=threads, parameters=parse_parameters(parameters), **options)
+    scopes = parse_parameters(parameters)
+    return load(model, threads=threads, parameters=scopes, modules=modules, **options)

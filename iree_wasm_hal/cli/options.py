@@ -54,7 +54,7 @@ Parameters = Annotated[
     typer.Option(
         "--parameters",
         metavar="[SCOPE=]FILE",
-        help="A parameter archive (.irpa, .safetensors); once per archive.",
+        help="A parameter archive (.irpa, .safetensors, .gguf); once per archive.",
     ),
 ]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document on standard output.")]

@@ -46,7 +46,7 @@ def guarded(body: Callable[[], int]) -> int:
     """
     try:
         status = body()
-        sys.stdout.flush()
+        _flush()
     except (UsageError, ArgumentError) as error:
         _print_error(error)
         return ExitStatus.USAGE
@@ -64,8 +64,14 @@ def guarded(body: Callable[[], int]) -> int:
     return status
 
 
+def _flush() -> None:
+    # Python has no standard output at all when the caller closed it (`>&-`).
+    if sys.stdout is not None:
+        sys.stdout.flush()
+
+
 def _print_error(error: BaseException) -> None:
-    sys.stdout.flush()
+    _flush()
     if os.environ.get(TRACEBACK_VARIABLE) == "1":
         traceback.print_exception(error)
     print(f"error: {error}", file=sys.stderr)

@@ -14,6 +14,7 @@ from iree_wasm_hal.cli.writing import check_places, write_results
 from iree_wasm_hal.hal import elements
 from iree_wasm_hal.hal.buffer_view import BufferView
 from iree_wasm_hal.runtime.declaration import PrimitiveType, TensorType, parse_declaration
+from iree_wasm_hal.vm.modules.check import CheckModule
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -48,7 +49,8 @@ def run(request: RunRequest) -> int:
     """Runs the function.
 
     Returns:
-        DONE, or FAILED where results differ from the expected ones.
+        DONE, or FAILED where results differ from the expected ones or the program's own
+        expectations (IREE's check dialect) fail.
 
     Raises:
         UsageError: An unknown function, or a value that cannot be read or does not fit.
@@ -57,7 +59,10 @@ def run(request: RunRequest) -> int:
     check_places(request.outputs)
     inputs = parse_values(request.inputs)
     expected = parse_values(request.expected_outputs)
-    with load_module(request.model, request.engine, request.threads, request.parameters) as module:
+    expectations = CheckModule()
+    with load_module(
+        request.model, request.engine, request.threads, request.parameters, [expectations]
+    ) as module:
         function = _choose(module, request.function)
         declaration = parse_declaration(function.signature)
         declared = declaration.arguments if declaration else ()
@@ -72,6 +77,9 @@ def run(request: RunRequest) -> int:
                 function.call_raw(*arguments), function.result_types, strict=True
             )
         ]
+        if expectations.failures:
+            print("\n".join(expectations.failures))
+            return ExitStatus.FAILED
         if expected:
             return _check(expected, results, request.tolerance)
         if request.outputs:

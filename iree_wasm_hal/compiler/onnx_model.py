@@ -151,6 +151,8 @@ def _raise_opset(model: onnx.ModelProto, wanted: int | None, name: str) -> onnx.
 
     current = _opset(model)
     target = wanted or (_RAISED_OPSET if 0 < current < _MIN_OPSET else current)
+    if wanted is not None and wanted < current:
+        raise CompileError(f"{name}: its opset is {current}; it cannot be lowered to {wanted}")
     if target <= current:
         return model
     try:

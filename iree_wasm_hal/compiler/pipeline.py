@@ -60,7 +60,7 @@ def compile_to_file(
     output: Path,
     options: CompileOptions | None = None,
     *,
-    log_path: Path | None = None,
+    keep_log: bool = False,
 ) -> CompileResult:
     """Compiles a model into a file.
 
@@ -68,13 +68,16 @@ def compile_to_file(
         source: As ``compile`` takes it.
         output: File to write; its directory is made.
         options: How.
-        log_path: Where the whole log goes after a failure; by default a new temporary file.
+        keep_log: Whether the whole log of a failure goes into a file beside the output (``.log``
+            added to its name) instead of a temporary one.
 
     Raises:
         CompileError: As ``compile`` raises it.
     """
     start = time.perf_counter()
     options = options or CompileOptions()
+    _check_output(source, output)
+    log_path = output.with_name(output.name + ".log") if keep_log else None
     with tempfile.TemporaryDirectory(prefix="iree-wasm-", dir=_plain_directory()) as work_dir:
         compiled, contents = _Compilation(source, options, Path(work_dir), log_path).run()
         try:
@@ -82,8 +85,18 @@ def compile_to_file(
             shutil.copyfile(compiled, output)
         except OSError as error:
             raise CompileError(f"{output}: cannot be written: {error.strerror}") from error
+    if log_path is not None:
+        log_path.unlink(missing_ok=True)  # of an earlier failure
     duration_s = time.perf_counter() - start
     return CompileResult(output, output.stat().st_size, duration_s, contents)
+
+
+def _check_output(source: object, output: Path) -> None:
+    """Refuses to write over a directory or over the model itself."""
+    if not output.name or output.is_dir():
+        raise CompileError(f"output {str(output)!r} is a directory; expected a file name")
+    if isinstance(source, (str, Path)) and output.exists() and output.samefile(source):
+        raise CompileError(f"output {output} is the model itself; choose another name")
 
 
 def _plain_directory() -> str:
@@ -172,14 +185,7 @@ class _Compilation:
             exit_status: The step's.
             log_offset: Where in the log the step begins.
         """
-        path = self.kept_log_path
-        if path is None:
-            with tempfile.NamedTemporaryFile(
-                prefix="iree-wasm-compile-", suffix=".log", delete=False
-            ) as stream:
-                path = Path(stream.name)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        shutil.copyfile(self.log, path)
+        path = self._keep_log()
         cause = explain(read_log(self.log, log_offset), exit_status).replace(
             f"{self.work_dir}/", ""
         )
@@ -187,6 +193,23 @@ class _Compilation:
             f"{self.source.name} does not compile:\n  {cause}\nwhole log: {path}",
             log_path=str(path),
         )
+
+    def _keep_log(self) -> Path:
+        """Copies the log to where it outlives the directory; returns its path there."""
+        path = self.kept_log_path
+        if path is not None:
+            try:
+                path.parent.mkdir(parents=True, exist_ok=True)
+                shutil.copyfile(self.log, path)
+            except OSError:
+                path = None  # the place for the output cannot be written: a temporary file can
+        if path is None:
+            with tempfile.NamedTemporaryFile(
+                prefix="iree-wasm-compile-", suffix=".log", delete=False
+            ) as stream:
+                stream.write(self.log.read_bytes())
+                path = Path(stream.name)
+        return path
 
 
 @overload
@@ -257,14 +280,9 @@ def compile(  # noqa: A001 # the public name
     options = CompileOptions(target, input_type, onnx_options, extra_args)
     if output is not None:
         path = Path(output)
-        compile_to_file(source, path, options, log_path=_log_path(path))
+        compile_to_file(source, path, options, keep_log=True)
         return path
     with tempfile.TemporaryDirectory(prefix="iree-wasm-") as temporary:
         path = Path(temporary) / "module.vmfb"
         compile_to_file(source, path, options)
         return path.read_bytes()
-
-
-def _log_path(output: Path) -> Path:
-    """Where the log goes that belongs to an output file."""
-    return output.with_name(output.name + ".log")

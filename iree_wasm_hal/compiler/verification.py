@@ -45,6 +45,13 @@ def verify_archive(path: Path) -> ArchiveContents:
             features |= {feature.value for feature in profile.features}
     except Error as error:
         raise CompileError(f"the compiled archive cannot be used: {error}") from error
+    if not kernels and any(
+        entry.full_name == "hal.executable.create" for entry in archive.module.imported_functions
+    ):
+        raise CompileError(
+            "the compiled archive has no WebAssembly kernels; flags that choose another target "
+            "(--iree-hal-target-device, --iree-hal-target-backends) cannot be used here"
+        )
     names = [export.local_name for export in archive.module.exported_functions]
     return ArchiveContents(
         functions=tuple(n for n in names if not n.startswith("__") and not n.endswith("$async")),

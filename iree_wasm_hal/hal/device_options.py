@@ -28,8 +28,8 @@ def check_threads(info: EngineInfo, threads: int) -> None:
         ArgumentError: ``threads`` is less than 1.
         EngineError: The engine lacks threads, and ``threads`` is more than 1.
     """
-    if threads < 1:
-        raise ArgumentError(f"threads is {threads}; expected 1 or more")
+    if not isinstance(threads, int) or threads < 1:
+        raise ArgumentError(f"threads is {threads!r}; expected a whole number, 1 or more")
     if threads == 1:
         return
     needed = (Feature.THREADS, Feature.SHARED_MEMORY, Feature.ATOMICS)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from iree_wasm_hal.engine.registry import open_engine
 from iree_wasm_hal.errors import (
+    ArgumentError,
     ImportResolutionError,
     IncompatibleTargetError,
     InterruptedCallError,
@@ -99,6 +100,11 @@ def load(
 
 def _engine(engine: str | Engine, cleanup: contextlib.ExitStack) -> Engine:
     if not isinstance(engine, str):
+        if not hasattr(engine, "info"):
+            raise ArgumentError(
+                f"engine is {engine!r}; expected an entry-point name such as 'wasmtime', or what "
+                "open_engine returns"
+            )
         return engine
     opened = open_engine(engine)
     cleanup.callback(opened.close)

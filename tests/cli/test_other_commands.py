@@ -96,3 +96,22 @@ def test_version_and_help() -> None:
         assert f"\n  {command} " in helped.stdout
     assert run().returncode == 2
     assert run("nonsense").returncode == 2
+
+
+def test_a_missing_model_is_wrong_usage(tmp_path: Path) -> None:
+    assert run("compile", tmp_path / "nope.mlir").returncode == 2
+    assert run("compile", tmp_path).returncode == 2
+
+
+def test_words_without_dashes_are_no_flags(tmp_path: Path) -> None:
+    source = tmp_path / "scale.mlir"
+    source.write_text(SOURCE)
+    done = run("compile", source, "extra")
+    assert done.returncode == 2
+    assert "unexpected argument 'extra'" in done.stderr
+
+
+def test_a_closed_standard_output_is_no_traceback() -> None:
+    command = f"exec {BIN / 'iree-wasm'} engines >&-"
+    done = subprocess.run(command, shell=True, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (0, "")

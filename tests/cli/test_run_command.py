@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pytest
 
+import iree_wasm_hal as iwh
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
@@ -157,3 +159,16 @@ def test_traceback_on_request(our_run: OurRun, monkeypatch: pytest.MonkeyPatch) 
     done = our_run("--function=nothing")
     assert "Traceback (most recent call last)" in done.stderr
     assert done.stderr.splitlines()[-1].startswith("error: ")
+
+
+def test_failed_expectations_of_the_program_fail_the_run(tmp_path: Path) -> None:
+    source = tmp_path / "expect.mlir"
+    source.write_text(
+        "func.func @bad() {\n  %0 = arith.constant 0 : i32\n"
+        "  check.expect_true(%0) : i32\n  return\n}\n"
+    )
+    archive = iwh.compile(source, output=tmp_path / "expect.vmfb")
+    command = [str(BIN / "iree-wasm"), "run", str(archive)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    assert "Expected 0 to be nonzero" in done.stdout

@@ -181,3 +181,35 @@ def test_many_errors_are_counted_not_dumped() -> None:
 
 def test_the_interpreter_is_the_one_that_runs() -> None:
     assert sys.executable == toolchain.PYTHON
+
+
+def test_the_model_is_not_written_over(tmp_path: Path) -> None:
+    path = tmp_path / "add.mlir"
+    path.write_text(ADD)
+    assert "is the model itself" in str(failure(path, output=path))
+    assert path.read_text() == ADD
+
+
+@pytest.mark.parametrize("output", ["", ".", "/"])
+def test_an_output_must_be_a_file(output: str) -> None:
+    assert "is a directory" in str(failure(ADD.encode(), output=output))
+
+
+def test_flags_cannot_turn_the_kernels_into_native_code() -> None:
+    source = ADD.replace("return %a", "%0 = arith.addf %a, %a : tensor<4xf32>\n  return %0")
+    error = failure(source.encode(), extra_args=["--iree-hal-target-backends=llvm-cpu"])
+    assert "no WebAssembly kernels" in str(error)
+
+
+def test_an_opset_cannot_be_lowered() -> None:
+    node = helper.make_node("Relu", ["x"], ["y"])
+    assert "its opset is 17" in str(failure(model([node], [4]), opset=13))
+
+
+def test_a_stale_log_goes_with_the_next_success(tmp_path: Path) -> None:
+    output = tmp_path / "out.vmfb"
+    failure(b"module { foo.bar }", output=output)
+    log = tmp_path / "out.vmfb.log"
+    assert log.exists()
+    iwh.compile(ADD.encode(), output=output)
+    assert not log.exists()

@@ -8,7 +8,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
@@ -366,3 +366,10 @@ def test_every_public_name_is_there_and_sorted() -> None:
     assert set(iwh.__all__) <= set(dir(iwh))
     with pytest.raises(AttributeError, match="no attribute 'nothing'"):
         getattr(iwh, "nothing")  # noqa: B009 - a statement of its own
+
+
+@pytest.mark.parametrize("options", [{"engine": None}, {"engine": 5}, {"threads": "2"}])
+def test_options_of_a_wrong_type_are_named(options: dict[str, Any]) -> None:
+    (name, value), *_ = options.items()
+    with pytest.raises(iwh.ArgumentError, match=f"{name} is {value!r}"):
+        iwh.load(ARCHIVE, **options)
