@@ -98,10 +98,6 @@ class Allocator:
             counters.bytes_to_device += byte_length
         return Buffer(Allocation(memory, block), 0, byte_length)
 
-    def owns(self, buffer: Buffer) -> bool:
-        """Whether a buffer lies in this allocator's memory."""
-        return buffer.allocation.memory is self._memory
-
     def statistics(self) -> AllocatorStatistics:
         """Bytes used, peak and limit of the linear memory; merges free blocks first."""
         return self._suballocator.statistics()

@@ -19,6 +19,10 @@ class GuestArray(np.ndarray[tuple[int, ...], np.dtype[np.uint8]]):
 
     block: object = None
 
+    def __array_finalize__(self, source: object) -> None:
+        # A slice of this array has the root array as its base: it must hold the block itself.
+        self.block = getattr(source, "block", None)
+
 
 class GuestMemory:
     """A growable linear memory and views on its current size.

@@ -37,12 +37,18 @@ class _Runner(threading.local):
         if self.running:
             return
         self.running = True
+        first_error: BaseException | None = None
         try:
             while self.queue:
                 callback, argument = self.queue.popleft()
-                callback(argument)
+                try:
+                    callback(argument)
+                except BaseException as error:  # one callback's failure is not the others'
+                    first_error = first_error or error
         finally:
             self.running = False
+        if first_error is not None:
+            raise first_error
 
 
 _runner = _Runner()

@@ -159,9 +159,11 @@ class Suballocator:
                 self._insert(start, size)
 
     def _flush_cache(self) -> None:
-        for size, starts in self._cache.items():
-            for start in starts:
-                self._insert(start, size)
+        # Taken off the cache one by one: an interrupt (Ctrl-C) may lose a range then, but can never
+        # leave one both cached and free, which would be handed out twice.
+        for size, starts in [*self._cache.items()]:
+            while starts:
+                self._insert(starts.pop(), size)
         self._cache.clear()
 
     def _take(self, size: int) -> int:

@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 __all__ = ["Watchdog"]
 
 _REPEAT_S = 0.02
+_LONGEST_S = 1e6
+"""A wait of more overflows the system's time types."""
 
 
 class Watchdog:
@@ -56,7 +58,7 @@ class Watchdog:
         """
         with self._condition:
             self._watched = cancel
-            self._due = time.monotonic() + self.deadline_s
+            self._due = time.monotonic() + min(self.deadline_s, _LONGEST_S)
             self._expired = False
             self._condition.notify()
         try:

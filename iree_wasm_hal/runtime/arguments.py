@@ -23,13 +23,11 @@ from iree_wasm_hal.hal.elements import (
     element_type_from_name,
     element_type_of,
 )
-from iree_wasm_hal.hal.guest_memory import GuestArray
 from iree_wasm_hal.runtime.declaration import OtherType, PrimitiveType, TensorType, format_shape
 from iree_wasm_hal.vm.buffer import Buffer as VmBuffer
 
 if TYPE_CHECKING:
     from iree_wasm_hal.hal.allocator import Allocator
-    from iree_wasm_hal.hal.buffer import Buffer
     from iree_wasm_hal.runtime.declaration import Type
 
 __all__ = ["BYTES_TYPES", "Converter", "argument_converter"]
@@ -82,10 +80,6 @@ def _tensor_converter(declared: TensorType, allocator: Allocator) -> Converter:
             return value
         else:
             array = check(value)
-        if array.base is not None:
-            resident = _resident_buffer(array, allocator)
-            if resident is not None:
-                return BufferView(resident, array.shape, element_type)
         return BufferView(upload(array), array.shape, element_type)
 
     return convert
@@ -161,25 +155,6 @@ def _holds(dtype: np.dtype[Any], python: np.dtype[Any]) -> bool:
     return source in order and order.index(source) <= order.index(target)
 
 
-def _resident_buffer(array: _Array, allocator: Allocator) -> Buffer | None:
-    """The device buffer that ``array`` is the whole of, if it came from this device."""
-    storage = array.base
-    while type(storage) is np.ndarray:  # a view of a view, such as a reshaped result
-        storage = storage.base
-    if type(storage) is not GuestArray:
-        return None
-    buffer: Buffer | None = getattr(storage, "buffer", None)
-    if (
-        buffer is None
-        or buffer.allocation.block is not storage.block
-        or not allocator.owns(buffer)
-        or array.nbytes != buffer.byte_length
-        or not array.flags.c_contiguous
-    ):
-        return None
-    return buffer
-
-
 def _ref_converter(declared: Type | None, allocator: Allocator) -> Converter:
     """Without a declared tensor type an array becomes a view of its own dtype."""
     wants_bytes = isinstance(declared, OtherType) and declared.text in (
@@ -191,9 +166,6 @@ def _ref_converter(declared: Type | None, allocator: Allocator) -> Converter:
         if isinstance(value, np.ndarray | np.generic):
             array: _Array = np.asarray(value)
             element_type = element_type_of(array.dtype)
-            resident = _resident_buffer(array, allocator)
-            if resident is not None:
-                return BufferView(resident, array.shape, element_type)
             return BufferView(allocator.upload(array), array.shape, element_type)
         if wants_bytes and isinstance(value, bytes | bytearray | memoryview):
             return VmBuffer(value)
@@ -258,13 +230,13 @@ def _float_converter(*, is_f32: bool) -> Converter:
             value, int | float | np.integer | np.floating
         ):
             raise ArgumentError(f"expected {name}, got {_describe(value)}")
-        number = float(value)
-        if not is_f32:
-            return number
         try:
-            rounded: float = _F32.unpack(_F32.pack(number))[0]
+            number = float(value)
+            rounded: float = _F32.unpack(_F32.pack(number))[0] if is_f32 else number
         except OverflowError as error:
-            raise ArgumentError(f"expected f32, got {number}, which f32 cannot hold") from error
+            raise ArgumentError(
+                f"expected {name}, got a number which {name} cannot hold"
+            ) from error
         return rounded
 
     return convert

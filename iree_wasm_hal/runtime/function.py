@@ -52,8 +52,9 @@ class Function:
     """An exported function of a loaded module: numpy in, numpy out.
 
     Array results are zero-copy views of the device's linear memory; each keeps its memory alive
-    for as long as it or an array made from it lives. Passed back in as an argument, such an array
-    is not copied.
+    for as long as it or an array made from it lives. Results that the program returns from one
+    buffer share it. Arguments are copied, results passed back in too: programs may write to
+    their arguments' buffers.
 
     Calls from several threads run one after another.
 

@@ -45,11 +45,7 @@ def _array_of_view(value: object) -> object:
     if type(value) is not BufferView or value.element_type & 7:
         return value
     buffer = value.buffer
-    array = buffer.ndarray(value.shape, dtype_of(value.element_type))
-    if array.nbytes == buffer.byte_length:
-        # Handed back as an argument, the array is recognised by this and not copied.
-        array.base.buffer = buffer  # type: ignore[union-attr]  # a GuestArray, by ndarray's contract
-    return array
+    return buffer.ndarray(value.shape, dtype_of(value.element_type))
 
 
 def _bytes_of_buffer(value: object) -> object:

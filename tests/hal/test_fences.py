@@ -210,3 +210,18 @@ def test_status_codes() -> None:
     assert error_from_status(0, "x").status == "INTERNAL"  # a failure that says OK
     assert error_from_status(31, "x").status == "CODE(31)"
     assert status_of(error_from_status(31, "x")) == StatusCode.UNKNOWN
+
+
+def test_a_failing_callback_does_not_strand_the_others() -> None:
+    semaphore = Semaphore()
+    fence = Fence([(semaphore, 1)])
+    seen: list[object] = []
+
+    def fail(_: object) -> None:
+        raise ZeroDivisionError
+
+    fence.on_reached(fail)
+    fence.on_reached(seen.append)
+    with pytest.raises(ZeroDivisionError):
+        semaphore.signal(1)
+    assert seen == [None]

@@ -244,3 +244,9 @@ def test_wasm64_archives_get_a_memory_with_64_bit_addresses(engine: object) -> N
     archive = iwh.compile(source.encode(), target="wasm64")
     with iwh.load(archive, engine=engine) as module:  # type: ignore[arg-type]  # the fixture's
         np.testing.assert_array_equal(module.add(F4, F4), F4 * 2)
+
+
+def test_a_deadline_beyond_the_systems_time_types(load_wasm: LoadWasm) -> None:
+    module = load_wasm(SOURCE, deadline_s=1e18)
+    np.testing.assert_array_equal(module.add(F4, F4), F4 * 2)
+    np.testing.assert_array_equal(module.add(F4, F4), F4 * 2)
