@@ -161,7 +161,7 @@ class WorkerPool:
         except (TrapError, InterruptedCallError) as error:
             self._recover(submission)
             raise _named(error, submission) from error
-        except BaseException:
+        except BaseException:  # Ctrl-C as well: the other workers must not go on; raised again
             self._recover(submission)
             raise
         finally:

@@ -171,7 +171,7 @@ class Context:
                     linked[module.name] = self._instantiate(module, linked, ref_types)
                 else:
                     linked[module.name] = module
-        except BaseException:
+        except BaseException:  # Ctrl-C as well: what is linked must be unloaded; raised again
             self.close()
             raise
 

@@ -89,8 +89,8 @@ class Reader:
         self.offset = start + byte_length
         return Reader(self.data, what, start, self.offset)
 
-    def uleb128(self, bit_count: int = 32) -> int:
-        """An unsigned LEB128 of at most ``bit_count`` bits, in the spec's maximal length."""
+    def _leb128(self, sign: str, bit_count: int) -> tuple[int, int, int]:
+        """The bits of a LEB128 integer, how many there are, and its last byte."""
         start = self.offset
         value = shift = 0
         while True:
@@ -98,9 +98,14 @@ class Reader:
             value |= (byte & 0x7F) << shift
             shift += 7
             if byte < 0x80:
-                break
+                return value, shift, byte
             if shift >= bit_count:
-                raise self.error(f"integer takes more bytes than u{bit_count} may", start)
+                raise self.error(f"integer takes more bytes than {sign}{bit_count} may", start)
+
+    def uleb128(self, bit_count: int = 32) -> int:
+        """An unsigned LEB128 of at most ``bit_count`` bits, in the spec's maximal length."""
+        start = self.offset
+        value, _, _ = self._leb128("u", bit_count)
         if value >> bit_count:
             raise self.error(f"integer does not fit u{bit_count}", start)
         return value
@@ -108,15 +113,7 @@ class Reader:
     def sleb128(self, bit_count: int) -> int:
         """A signed LEB128 of at most ``bit_count`` bits, in the spec's maximal length."""
         start = self.offset
-        value = shift = 0
-        while True:
-            byte = self.u8()
-            value |= (byte & 0x7F) << shift
-            shift += 7
-            if byte < 0x80:
-                break
-            if shift >= bit_count:
-                raise self.error(f"integer takes more bytes than s{bit_count} may", start)
+        value, shift, byte = self._leb128("s", bit_count)
         if byte & 0x40:
             value -= 1 << shift
         if not -(1 << (bit_count - 1)) <= value < 1 << (bit_count - 1):

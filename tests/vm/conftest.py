@@ -26,6 +26,7 @@ Outcome = tuple[str, object]
 
 _STATUS = re.compile(r"\b(" + "|".join(list(StatusCode.__members__)[1:]) + r")\b")
 
+# What iree.runtime raises for a failed call, by status code (UNIMPLEMENTED among them).
 _REFERENCE_ERRORS = (
     RuntimeError,
     ValueError,
