@@ -1,0 +1,77 @@
+"""Which engines the tests run on: those that are installed and open on this machine.
+
+An engine that is absent is left out and named in the summary. The environment variable
+``IREE_WASM_HAL_REQUIRE_ENGINES`` (names with commas between them) makes its absence a failure.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from iree_wasm_hal.engine import list_engines
+
+if TYPE_CHECKING:
+    from _pytest.terminal import TerminalReporter
+
+_PLUGINS = Path(__file__).parent / "plugins"
+_REQUIRED = "IREE_WASM_HAL_REQUIRE_ENGINES"
+# Found out once: the processes that run the tests inherit it from the one that started them.
+_FOUND = "IREE_WASM_HAL_TEST_ENGINES"
+
+
+def pytest_configure() -> None:
+    if _FOUND not in os.environ:
+        os.environ[_FOUND] = json.dumps({record.name: record.cause for record in list_engines()})
+    missing = [f"{name}: {cause}" for name, cause in _left_out().items() if name in _required()]
+    if missing:
+        raise pytest.UsageError(f"{_REQUIRED} asks for engines that do not open: {missing}")
+
+
+def pytest_ignore_collect(collection_path: Path) -> bool | None:
+    """Leaves out the tests of the plugins whose engines do not open here."""
+    if collection_path.parent == _PLUGINS and collection_path.name in _left_out():
+        return True
+    return None
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Runs a test that takes ``engine_name`` once on each engine that opens here."""
+    if "engine_name" in metafunc.fixturenames:
+        metafunc.parametrize("engine_name", _available(), scope="session")
+
+
+def pytest_terminal_summary(terminalreporter: TerminalReporter) -> None:
+    terminalreporter.section("engines")
+    terminalreporter.write_line(f"tested: {', '.join(_available())}")
+    for name, cause in _left_out().items():
+        terminalreporter.write_line(f"left out: {name}: {cause}")
+
+
+def _found() -> dict[str, str | None]:
+    found: dict[str, str | None] = json.loads(os.environ[_FOUND])
+    return found
+
+
+def _available() -> list[str]:
+    """Engines that run wasm, in the order of their names."""
+    return [name for name, cause in _found().items() if cause is None and name != "null"]
+
+
+def _left_out() -> dict[str, str]:
+    """Engines of this repository, and of the requirement, that do not open, and why."""
+    names = {path.parent.name for path in _PLUGINS.glob("*/pyproject.toml")} | set(_required())
+    found = _found()
+    return {
+        name: found.get(name) or "not installed; make engines builds and installs it"
+        for name in sorted(names)
+        if found.get(name, "") is not None
+    }
+
+
+def _required() -> list[str]:
+    return [name for name in os.environ.get(_REQUIRED, "").replace(",", " ").split() if name]
