@@ -8,13 +8,16 @@ WORKERS ?= 2
 
 PROJECTS := pyproject.toml $(sort $(wildcard plugins/*/pyproject.toml))
 PLUGINS := $(patsubst %/pyproject.toml,%,$(filter plugins/%,$(PROJECTS)))
+# Plugins with a build hook carry a native engine that takes minutes to build: `make engines` does.
+BUILT := $(patsubst %/hatch_build.py,%,$(wildcard plugins/*/hatch_build.py))
+READY := $(filter-out $(BUILT),$(PLUGINS))
 # The stamp's name carries what the environment was made from: any change of a project file or of
 # the Python makes a new name, and nothing else does (not a fresh checkout's file times).
 STAMP := $(VENV)/.installed-$(shell (cat Makefile $(PROJECTS); $(PYTHON) -V) 2>&1 | sha256sum | cut -c1-16)
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 
 .DEFAULT_GOAL := help
-.PHONY: help venv demo demo-2 test test-onnx test-support check format wheels clean
+.PHONY: help venv engines demo demo-2 test test-onnx test-support check format wheels clean
 
 help: ## lists the targets
 	@sed -n 's/^\([a-z0-9-]*\):.*## /\1: /p' $(MAKEFILE_LIST) | awk -F': ' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -25,7 +28,7 @@ $(STAMP):
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10) and "python3 is older than 3.10; set PYTHON=")'
 	test "$$($(BIN)/python -V 2>&1)" = "$$($(PYTHON) -V 2>&1)" || $(PYTHON) -m venv --clear $(VENV)
 	$(PIP) install --upgrade 'pip>=25.1' 'hatchling>=1.25'
-	$(PIP) install --editable '.[ml-dtypes,cli,compiler]' $(foreach p,$(PLUGINS),--editable $(p)) \
+	$(PIP) install --editable '.[ml-dtypes,cli,compiler]' $(foreach p,$(READY),--editable $(p)) \
 	  --group test --group check --group demo
 	# For their model files and OCR's pre- and post-processing: silero-vad asks for torch, and
 	# rapidocr-onnxruntime for a desktop's OpenCV and a Python below 3.13; neither is needed.
@@ -33,13 +36,17 @@ $(STAMP):
 	rm -f $(VENV)/.installed-*
 	touch $@
 
+engines: $(STAMP) ## builds and installs the engines that come ready from no registry
+	$(BIN)/python engines/install.py --keep-going
+	$(BIN)/iree-wasm engines
+
 demo: $(STAMP) ## recognises this repository's own files with the Magika model
 	$(BIN)/python demos/magika_demo.py
 
 demo-2: $(STAMP) ## draws a picture with text and reads it with the PP-OCR models
 	$(BIN)/python demos/ocr_demo.py
 
-test: $(STAMP) ## runs all tests, a fixed fifth of the ONNX node tests among them
+test: $(STAMP) ## runs all tests on the engines that are installed
 	$(NICE) $(BIN)/python -m pytest -n $(WORKERS) --dist loadgroup
 
 test-onnx: $(STAMP) ## runs every ONNX backend node test here and on native IREE
@@ -61,8 +68,10 @@ format: $(STAMP) ## formats and fixes what can be fixed
 wheels: $(STAMP) ## builds the core's and the plugins' wheels into dist/
 	rm -rf dist
 	mkdir dist
-	$(foreach p,. $(PLUGINS),$(PIP) wheel --no-deps --no-build-isolation --wheel-dir dist $(p) &&) true
+	$(foreach p,. $(READY),$(PIP) wheel --no-deps --no-build-isolation --wheel-dir dist $(p) &&) true
+	$(foreach p,$(BUILT),$(PIP) wheel --no-deps --no-build-isolation --wheel-dir dist $(p) \
+	  || echo "$(p): left out, see above";)
 	@ls dist
 
 clean: ## removes everything that make made
-	rm -rf $(VENV) dist build .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) dist build engines/*/build engines/*/target .pytest_cache .mypy_cache .ruff_cache .hypothesis
