@@ -17,7 +17,7 @@ STAMP := $(VENV)/.installed-$(shell (cat Makefile $(PROJECTS); $(PYTHON) -V) 2>&
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 
 .DEFAULT_GOAL := help
-.PHONY: help venv engines demo demo-2 test test-onnx test-support check format wheels clean
+.PHONY: help venv engines demo demo-2 test test-onnx test-orders test-support check format wheels clean
 
 help: ## lists the targets
 	@sed -n 's/^\([a-z0-9-]*\):.*## /\1: /p' $(MAKEFILE_LIST) | awk -F': ' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -51,6 +51,9 @@ test: $(STAMP) ## runs all tests on the engines that are installed
 
 test-onnx: $(STAMP) ## runs every ONNX backend node test here and on native IREE
 	$(NICE) $(BIN)/python tests/onnx/run_node_tests.py --jobs $(WORKERS)
+
+test-orders: $(STAMP) ## traps in all engines at once, in every order of opening them
+	$(NICE) $(BIN)/python tests/engine/trap_orders.py --jobs $(WORKERS)
 
 test-support: $(STAMP) ## rebuilds the kernels' support library and compares it with the committed one
 	$(PIP) install "ziglang==$$($(BIN)/python -c 'from iree_wasm_hal.compiler.linking.support import build; print(build.ZIGLANG_VERSION)')"
