@@ -9,7 +9,7 @@ WORKERS ?= 2
 PROJECTS := pyproject.toml $(sort $(wildcard plugins/*/pyproject.toml))
 PLUGINS := $(patsubst %/pyproject.toml,%,$(filter plugins/%,$(PROJECTS)))
 # Plugins with a build hook carry a native engine that takes minutes to build: `make engines` does.
-BUILT := $(patsubst %/hatch_build.py,%,$(wildcard plugins/*/hatch_build.py))
+BUILT := $(sort $(patsubst %/,%,$(dir $(wildcard plugins/*/hatch_build_*.py))))
 READY := $(filter-out $(BUILT),$(PLUGINS))
 # The stamp's name carries what the environment was made from: any change of a project file or of
 # the Python makes a new name, and nothing else does (not a fresh checkout's file times).

@@ -1,8 +1,8 @@
 // C declarations of the part of wasmtime's C API that the plugin uses, for cffi's ABI mode.
 //
 // The wheel carries no headers; names, layouts and signatures are those of wasmtime/_bindings.py in
-// wasmtime-py 50 (C API reference: https://docs.wasmtime.dev/c-api/). generate_bindings.py turns
-// this file into _bindings.py.
+// wasmtime-py 50 (C API reference: https://docs.wasmtime.dev/c-api/).
+// plugins/generate_bindings.py turns this file into _bindings.py.
 
 // Types
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import gc
 import os
-import runpy
 import subprocess
 import sys
 import threading
@@ -328,15 +327,6 @@ def test_faulthandler_before_the_engine_is_harmless() -> None:
         [sys.executable, "-c", code], capture_output=True, text=True, check=True, env=environment
     )
     assert done.stdout.strip() == TrapKind.OUT_OF_BOUNDS_MEMORY
-
-
-def test_bindings_are_generated_from_the_declarations(tmp_path: Path) -> None:
-    """They are up to date with declarations.h."""
-    folder = Path(__file__).parents[1]
-    generator = runpy.run_path(str(folder / "generate_bindings.py"))
-    generator["generate"](tmp_path / "_bindings.py")
-    committed = folder / "iree_wasm_hal_wasmtime" / "_bindings.py"
-    assert committed.read_text() == (tmp_path / "_bindings.py").read_text()
 
 
 def test_many_instances_on_one_memory(engine: Engine) -> None:
