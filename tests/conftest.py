@@ -65,6 +65,14 @@ def compile_native(_compile: Compile) -> Compile:
 
 
 @pytest.fixture(scope="session")
+def traps_archive(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Kernels that trap for some arguments and need no feature that an engine may lack."""
+    source = Path(__file__).parent / "engine" / "traps.mlir"
+    output = tmp_path_factory.mktemp("traps") / "traps.vmfb"
+    return iwh.compile(source, output=output, target="wasm32")
+
+
+@pytest.fixture(scope="session")
 def engine() -> Iterator[Engine]:
     """One engine for the session; every module has its own device on it."""
     opened = iwh.open_engine("wasmtime")

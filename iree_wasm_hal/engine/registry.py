@@ -12,6 +12,7 @@ import pluggy
 
 from iree_wasm_hal.engine.contract import EngineInfo, Feature
 from iree_wasm_hal.engine.hookspecs import ENTRY_POINT_GROUP, EngineHooks
+from iree_wasm_hal.engine.signal_guard import SIGNAL_GUARD
 from iree_wasm_hal.errors import EngineError, EngineUnavailableError, Error
 
 if TYPE_CHECKING:
@@ -138,7 +139,8 @@ def _open(plugin: _Plugin, options: Mapping[str, object]) -> Engine:
     manager.add_hookspecs(EngineHooks)
     _register(manager, plugin)
     try:
-        engine: Engine | None = manager.hook.iree_wasm_hal_open_engine(options=options)
+        with SIGNAL_GUARD.opening(plugin.name):
+            engine: Engine | None = manager.hook.iree_wasm_hal_open_engine(options=options)
     except Error:
         raise
     except Exception as error:  # a plugin's own exception must not reach users untranslated

@@ -8,6 +8,7 @@ from __future__ import annotations
 import weakref
 from typing import TYPE_CHECKING
 
+from iree_wasm_hal.engine.signal_guard import SIGNAL_GUARD
 from iree_wasm_hal.errors import Error
 from iree_wasm_hal.hal import transfer
 from iree_wasm_hal.hal.allocator import Allocator
@@ -64,7 +65,8 @@ class Device:
 
     Raises:
         ArgumentError: An argument is out of range.
-        EngineError: The engine lacks what is asked for.
+        EngineError: The engine lacks what is asked for, or a foreign signal handler keeps it from
+            catching traps.
         LimitError: The machine cannot give the memory.
 
     Attributes:
@@ -84,6 +86,7 @@ class Device:
         deadline_s: float | None = None,
     ) -> None:
         check_threads(engine.info, threads)
+        SIGNAL_GUARD.check(engine.info.name)
         self.engine = engine
         self.identifier = "local-wasm"
         self.threads = threads
@@ -187,6 +190,8 @@ class Device:
         """
         if not self._takes(executable_format):
             raise incompatible_format_error([executable_format], index64=self._memory.type.index64)
+        if SIGNAL_GUARD.is_disturbed():
+            SIGNAL_GUARD.check(self.engine.info.name)
         with self._scheduler.lock:
             self._scheduler.check_open()
             executable = self._loader.load(bytes(data), bytes(constants), name)
@@ -410,6 +415,8 @@ class Device:
         if submission.command_count:
             if submission.first_executable is None:
                 submission.first_executable = self._load_executor()
+            if SIGNAL_GUARD.is_disturbed():
+                SIGNAL_GUARD.check(self.engine.info.name)
             self._pool.execute(submission)
             self._counters.dispatches += submission.dispatch_count
 

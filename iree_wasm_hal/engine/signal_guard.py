@@ -1,0 +1,227 @@
+"""Keeps the signal handlers by which engines catch traps in place.
+
+An engine that leaves bounds checks and divisions to the CPU catches the signals (SIGSEGV, SIGBUS,
+SIGFPE, SIGILL) that come of them, and hands on what is not its own to the handler that was there
+before. Whoever takes its place without handing on makes the next trap the end of the process.
+Python's own ``faulthandler`` does: it reports every signal as fatal. Beneath the engines it is
+welcome, and ``docs/rationale.md`` says why it is enabled there.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import faulthandler
+import signal
+import threading
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from iree_wasm_hal.engine.signal_actions import (
+    IS_SUPPORTED,
+    Action,
+    Handler,
+    Handlers,
+    describe_handler,
+    is_of_python,
+    library_of,
+    read_action,
+    write_action,
+)
+from iree_wasm_hal.errors import EngineError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+__all__ = ["SIGNAL_GUARD", "SignalGuard"]
+
+_SIGNAL_NUMBERS = (
+    tuple(
+        int(getattr(signal, name)) for name in ("SIGSEGV", "SIGBUS", "SIGFPE", "SIGILL", "SIGTRAP")
+    )
+    if IS_SUPPORTED
+    else ()
+)
+_NO_FUNCTION = frozenset({int(signal.SIG_DFL), int(signal.SIG_IGN)})
+_STANDARD_ERROR = 2
+
+
+@dataclass(frozen=True, slots=True)
+class _Kept:
+    """An engine's action on a signal, which belongs on top."""
+
+    action: Action
+    engine_name: str
+
+
+class SignalGuard:
+    """The process's handlers, as the engines that were opened left them. Thread-safe."""
+
+    def __init__(self) -> None:
+        self._lock = threading.RLock()
+        self._kept: dict[int, _Kept] = {}
+        self._engine_handlers: set[Handler] = set()
+        self._engine_libraries: set[str] = set()
+        self._engine_names: set[str] = set()
+        # Engines above whose handlers a foreign one came for good, and the error that says so.
+        self._lost: dict[str, str] = {}
+        # What was there before the first engine.
+        self._beneath: dict[int, Handler] = {}
+        self._has_faulthandler_beneath = False
+        self._watched: Handlers | None = None
+        self._expected: Handler | None = None
+
+    @contextlib.contextmanager
+    def opening(self, engine_name: str) -> Iterator[None]:
+        """Notes the handlers that the body, which opens an engine, installs.
+
+        Raises:
+            OSError: The system refuses to tell or to change a signal's action.
+        """
+        if not IS_SUPPORTED:
+            yield
+            return
+        with self._lock:
+            self._prepare()
+            before = _read_handlers()
+            try:
+                yield
+            finally:
+                for number in _SIGNAL_NUMBERS:
+                    action = read_action(number)
+                    if action.handler != before[number] and _is_of_a_library(action.handler):
+                        self._keep(number, action, engine_name)
+                self._watch()
+
+    def is_disturbed(self) -> bool:
+        """Whether ``check`` may have something to do: one fast look at one signal.
+
+        ``faulthandler`` takes and gives back all signals at once, so one tells of all.
+        """
+        return self._watched is not None and self._watched.current() != self._expected
+
+    def check(self, engine_name: str) -> None:
+        """Sees to it that an engine catches its traps, and puts handlers back where it may.
+
+        Raises:
+            EngineError: A foreign handler took the place of an engine's; says whose it is.
+            OSError: As ``opening``.
+        """
+        with self._lock:
+            foreign = self._restore()
+            if engine_name in self._lost:
+                raise EngineError(self._lost[engine_name])
+            if foreign is not None and engine_name in self._engine_names:
+                raise EngineError(_foreign_handler_message(engine_name, *foreign))
+
+    def _prepare(self) -> None:
+        """Sees to what will be beneath the engine that opens."""
+        foreign = self._restore()
+        if foreign is not None:  # it stays above the engines that are open
+            for name in self._engine_names:
+                self._lost.setdefault(name, _foreign_handler_message(name, *foreign))
+        if self._kept:
+            return
+        # Beneath the first engine, faulthandler can be enabled once more at any time without a
+        # change of handlers. Who handles these signals already is not to see them reported first.
+        if _NO_FUNCTION.issuperset(_read_handlers().values()):
+            faulthandler.enable(_STANDARD_ERROR)
+        self._has_faulthandler_beneath = faulthandler.is_enabled()
+        self._beneath = _read_handlers()
+
+    def _keep(self, number: int, action: Action, engine_name: str) -> None:
+        self._kept[number] = _Kept(action, engine_name)
+        self._engine_names.add(engine_name)
+        self._engine_handlers.add(action.handler)
+        library = library_of(action.handler)
+        if library:
+            self._engine_libraries.add(library)
+
+    def _restore(self) -> tuple[int, Handler] | None:
+        """Puts the engines' handlers back on top.
+
+        Returns:
+            A signal and a foreign handler that stands in the way, in which case nothing changed.
+        """
+        is_moved = False
+        python_functions: dict[int, Action] = {}
+        for number, kept in [*self._kept.items()]:
+            action = read_action(number)
+            if action.handler == kept.action.handler:
+                continue
+            if library_of(action.handler) in self._engine_libraries:
+                if action.handler not in self._engine_handlers:
+                    # An engine that installs more than it did at first.
+                    self._keep(number, action, kept.engine_name)
+            elif _is_python_function(number, action.handler) and self._has_faulthandler_beneath:
+                python_functions[number] = action
+            elif not self._is_replaceable(number, action.handler):
+                return number, action.handler
+            is_moved = True
+        if is_moved:
+            self._put_back(python_functions)
+        return None
+
+    def _is_replaceable(self, number: int, handler: Handler) -> bool:
+        """Whether nothing is lost if an engine's handler goes above this one."""
+        return (
+            handler in _NO_FUNCTION
+            or handler == self._beneath.get(number)
+            or (is_of_python(handler) and not _is_python_function(number, handler))
+        )
+
+    def _put_back(self, python_functions: dict[int, Action]) -> None:
+        if self._has_faulthandler_beneath:
+            # Engines hand on to faulthandler's function. Disabled, that returns, and a real crash
+            # would fault again for ever. What it hands on to itself is what it finds here.
+            if python_functions:
+                faulthandler.disable()
+                for number, action in python_functions.items():
+                    write_action(number, action)
+            if not faulthandler.is_enabled():
+                faulthandler.enable(_STANDARD_ERROR)
+        for number, kept in self._kept.items():
+            write_action(number, kept.action)
+        self._watch()
+
+    def _watch(self) -> None:
+        number = next((number for number in _SIGNAL_NUMBERS if number in self._kept), None)
+        if number is None:
+            return
+        if self._watched is None or self._watched.signal_number != number:
+            self._watched = Handlers(number)
+        # With an engine lost, every submission looks at whose it is.
+        self._expected = None if self._lost else self._kept[number].action.handler
+
+
+def _read_handlers() -> dict[int, Handler]:
+    return {number: read_action(number).handler for number in _SIGNAL_NUMBERS}
+
+
+def _is_of_a_library(handler: Handler) -> bool:
+    return handler not in _NO_FUNCTION and not is_of_python(handler)
+
+
+def _is_python_function(number: int, handler: Handler) -> bool:
+    """Whether a handler is the one that ``signal.signal`` sets; else it is ``faulthandler``'s."""
+    if not is_of_python(handler) or not callable(signal.getsignal(number)):
+        return False
+    # Of the signals that faulthandler takes, no engine and hardly anybody else takes SIGABRT.
+    is_faulthandlers = (
+        faulthandler.is_enabled()
+        and not callable(signal.getsignal(signal.SIGABRT))
+        and read_action(signal.SIGABRT).handler == handler
+    )
+    return not is_faulthandlers
+
+
+def _foreign_handler_message(engine_name: str, number: int, handler: Handler) -> str:
+    name = signal.Signals(number).name
+    return (
+        f"engine {engine_name!r} cannot catch traps any more: {name} is now handled by "
+        f"{describe_handler(number, handler)}, and a trap would end the process. Let it handle "
+        f"{name} before the engine is opened, or not at all"
+    )
+
+
+SIGNAL_GUARD = SignalGuard()
+"""The one guard: signal handlers belong to the process."""

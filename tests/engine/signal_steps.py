@@ -1,0 +1,94 @@
+"""Goes through the steps on its command line and says how each ended, one line of JSON each.
+
+A process of its own, because a step may end it. Usage: signal_steps.py ARCHIVE STEP...
+"""
+
+from __future__ import annotations
+
+import ctypes
+import faulthandler
+import json
+import os
+import signal
+import sys
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+import iree_wasm_hal as iwh
+from iree_wasm_hal.engine.signal_actions import Action, write_action
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+_SIGNALS = (signal.SIGSEGV, signal.SIGBUS, signal.SIGFPE, signal.SIGILL)
+_modules: dict[str, iwh.Module] = {}
+_called: list[int] = []
+
+
+def _open(engine: str) -> str:
+    try:
+        _modules[engine] = iwh.load(sys.argv[1], engine=engine)
+    except iwh.EngineError as error:
+        return f"refused: {error}"
+    return "done"
+
+
+def _trap(engine: str) -> str:
+    """Lets two kernels trap: an access out of bounds and a division by zero."""
+    module, one = _modules[engine], np.ones(4, np.int32)
+    table = np.arange(16, dtype=np.int32)
+    kinds = []
+    for name, arguments in (("gather", (table, one << 28)), ("divide", (one, one * 0))):
+        try:
+            module[name](*arguments)
+        except iwh.TrapError as error:
+            kinds.append(error.kind)
+        except iwh.EngineError as error:
+            return f"refused: {error}"
+    assert (module.gather(table, one) == 1).all()
+    return ", ".join(kinds)
+
+
+def _set_handler(handler: Callable[..., None] | signal.Handlers) -> None:
+    for number in _SIGNALS:
+        signal.signal(number, handler)
+
+
+def _set_foreign_handler(_: str) -> str:
+    """A function of the C library that never returns and hands on to no one."""
+    address = ctypes.cast(ctypes.CDLL(None).abort, ctypes.c_void_p).value or 0
+    raw = address.to_bytes(8, sys.byteorder) + bytes(504)
+    for number in _SIGNALS:
+        write_action(number, Action(address, raw))
+    return "done"
+
+
+def _kill(_: str) -> str:
+    before = len(_called)
+    os.kill(os.getpid(), signal.SIGSEGV)
+    return f"called {len(_called) - before}"
+
+
+def _crash(_: str) -> str:
+    faulthandler._sigsegv()  # type: ignore[attr-defined]  # what CPython's own tests use
+    return "survived"
+
+
+_STEPS: dict[str, Callable[[str], object]] = {
+    "open": _open,
+    "trap": _trap,
+    "enable": lambda _: faulthandler.enable(2),
+    "disable": lambda _: faulthandler.disable(),
+    "python": lambda _: _set_handler(lambda number, _frame: _called.append(number)),
+    "default": lambda _: _set_handler(signal.SIG_DFL),
+    "foreign": _set_foreign_handler,
+    "kill": _kill,
+    "crash": _crash,
+}
+
+if __name__ == "__main__":
+    for step in sys.argv[2:]:
+        name, _, argument = step.partition(":")
+        outcome = _STEPS[name](argument)
+        print(json.dumps(outcome if isinstance(outcome, str) else "done"), flush=True)

@@ -1,0 +1,149 @@
+"""Traps, ``faulthandler`` and foreign signal handlers in one process: right or refused."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from available_engines import engine_names
+
+from iree_wasm_hal.engine import TrapKind
+
+_STEPS = Path(__file__).with_name("signal_steps.py")
+_ENGINES = engine_names()
+_PAIRS = list(itertools.permutations(_ENGINES, 2))
+_CAUGHT = f"{TrapKind.OUT_OF_BOUNDS_MEMORY}, {TrapKind.INTEGER_DIVIDE_BY_ZERO}"
+_REPORT = "Fatal Python error: Segmentation fault"
+
+pytestmark = pytest.mark.skipif(not hasattr(signal, "SIGBUS"), reason="a POSIX matter")
+
+
+def _start(archive: Path, *steps: str, options: tuple[str, ...] = ()) -> tuple[list[str], str, int]:
+    """What each step came to, standard error, and the exit status."""
+    environment = {**os.environ, "PYTHONFAULTHANDLER": ""}
+    done = subprocess.run(
+        [sys.executable, *options, str(_STEPS), str(archive), *steps],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=120,
+        env=environment,
+    )
+    return [json.loads(line) for line in done.stdout.splitlines()], done.stderr, done.returncode
+
+
+def _go(archive: Path, *steps: str, options: tuple[str, ...] = ()) -> list[str]:
+    """The outcomes of a process that lives to its end."""
+    outcomes, errors, status = _start(archive, *steps, options=options)
+    assert status == 0, (outcomes, errors)
+    assert len(outcomes) == len(steps)
+    return outcomes
+
+
+def _traps(steps: list[str], outcomes: list[str]) -> list[str]:
+    return [
+        outcome for step, outcome in zip(steps, outcomes, strict=True) if step.startswith("trap")
+    ]
+
+
+@pytest.mark.parametrize(
+    "order",
+    [
+        "open trap trap",
+        "enable open trap trap",
+        "open enable trap trap",
+        "open trap enable trap disable trap trap",
+        "enable open trap disable trap disable enable trap enable trap",
+        "open disable enable trap disable enable trap disable trap",
+        "open default trap default trap",
+        "default open trap",
+        "foreign open trap trap",
+        "foreign open enable trap disable trap",
+        "python open trap enable trap disable trap",
+    ],
+)
+def test_traps_are_caught(traps_archive: Path, engine_name: str, order: str) -> None:
+    steps = [f"{step}:{engine_name}" for step in order.split()]
+    caught = _traps(steps, _go(traps_archive, *steps))
+    assert caught == [_CAUGHT] * len(caught)
+
+
+def test_traps_are_caught_with_the_interpreters_own_option(
+    traps_archive: Path, engine_name: str
+) -> None:
+    steps = [f"open:{engine_name}", f"trap:{engine_name}", "disable", f"trap:{engine_name}"]
+    outcomes = _go(traps_archive, *steps, options=("-X", "faulthandler"))
+    assert _traps(steps, outcomes) == [_CAUGHT] * 2
+
+
+@pytest.mark.parametrize("order", ["open python", "python open", "open trap python"])
+def test_python_functions_are_still_called(
+    traps_archive: Path, engine_name: str, order: str
+) -> None:
+    steps = [f"{step}:{engine_name}" for step in f"{order} trap kill trap kill trap".split()]
+    outcomes = _go(traps_archive, *steps)
+    assert set(_traps(steps, outcomes)) == {_CAUGHT}
+    assert outcomes.count("called 1") == 2
+
+
+def test_foreign_handlers_are_refused_by_name(traps_archive: Path, engine_name: str) -> None:
+    trap = f"trap:{engine_name}"
+    outcomes = _go(
+        traps_archive, f"open:{engine_name}", trap, "foreign", trap, f"open:{engine_name}", trap
+    )
+    if outcomes[3] == _CAUGHT:  # it has no need of signals
+        assert outcomes[-1] == _CAUGHT
+        return
+    for refusal in (outcomes[3], outcomes[4], outcomes[5]):
+        assert f"refused: engine {engine_name!r} cannot catch traps any more: SIG" in refusal
+        assert "abort of" in refusal
+        assert "libc" in refusal
+        assert "before the engine is opened" in refusal
+
+
+@pytest.mark.parametrize(
+    "order", ["open", "open enable", "enable open disable trap", "open trap disable enable trap"]
+)
+def test_a_real_crash_is_reported_and_ends_the_process(
+    traps_archive: Path, engine_name: str, order: str
+) -> None:
+    steps = [f"{step}:{engine_name}" for step in order.split()]
+    outcomes, errors, status = _start(traps_archive, *steps, "crash")
+    assert len(outcomes) == len(steps)
+    assert status == -signal.SIGSEGV
+    assert errors.count(_REPORT) == 1
+    assert "signal_steps.py" in errors
+
+
+@pytest.mark.parametrize(("first", "second"), _PAIRS)
+def test_pairs_of_engines(traps_archive: Path, first: str, second: str) -> None:
+    a, b = f"trap:{first}", f"trap:{second}"
+    steps = [f"open:{first}", a, f"open:{second}", b, a, b]
+    steps += ["disable", "enable", a, b, "disable", b, a, "enable", a, b]
+    outcomes = _go(traps_archive, *steps)
+    assert set(_traps(steps, outcomes)) == {_CAUGHT}
+
+
+@pytest.mark.parametrize("begin", [[], ["enable"], ["disable"]], ids=["off", "before", "disabled"])
+@pytest.mark.parametrize("turn", [1, -1], ids=["forth", "back"])
+def test_all_engines(traps_archive: Path, begin: list[str], turn: int) -> None:
+    opens = [f"open:{engine}" for engine in _ENGINES[::turn]]
+    traps = [f"trap:{engine}" for engine in _ENGINES]
+    steps = [*begin, *opens, *traps, *traps[::-1], "enable", *traps, "disable", *traps]
+    outcomes = _go(traps_archive, *steps)
+    assert set(_traps(steps, outcomes)) == {_CAUGHT}
+
+
+@pytest.mark.parametrize(("first", "second"), _PAIRS)
+def test_a_crash_with_pairs_of_engines(traps_archive: Path, first: str, second: str) -> None:
+    steps = [f"open:{first}", f"open:{second}", f"trap:{first}", f"trap:{second}"]
+    outcomes, errors, status = _start(traps_archive, *steps, "crash")
+    assert len(outcomes) == len(steps)
+    assert status == -signal.SIGSEGV
+    assert errors.count(_REPORT) == 1
