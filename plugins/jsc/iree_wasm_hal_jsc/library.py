@@ -1,0 +1,126 @@
+"""Finds and opens JavaScriptCore, which comes with the system."""
+
+from __future__ import annotations
+
+import os
+import sys
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any
+
+from iree_wasm_hal.errors import EngineUnavailableError
+from iree_wasm_hal_jsc import startup
+from iree_wasm_hal_jsc.c_api import ffi
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+FILE_NAMES = (
+    "libjavascriptcoregtk-4.1.so.0",
+    "libjavascriptcoregtk-6.0.so.1",
+    "libjavascriptcoregtk-4.0.so.18",
+)
+"""WebKitGTK's libraries with this API, in the order in which they are tried: they differ in the
+version of GTK and libsoup that belongs to them, not in JavaScriptCore. 4.0 is no longer built."""
+
+INSTALL = (
+    "To install it: apt-get install libjavascriptcoregtk-4.1-0 (Debian, Ubuntu), "
+    "dnf install javascriptcoregtk4.1 (Fedora) or pacman -S webkit2gtk-4.1 (Arch)"
+)
+_OPTIONAL = frozenset({"JSSynchronousGarbageCollectForDebugging", "JSConfigureSignalForGC"})
+
+
+@dataclass(frozen=True, slots=True)
+class Library:
+    """The open library.
+
+    Attributes:
+        lib: cffi's namespace of its functions.
+        path: Its file.
+        version: WebKitGTK's version.
+        collect: Collects the garbage of a context's machine.
+    """
+
+    lib: Any
+    path: str
+    version: str
+    collect: Callable[[Any], None]
+
+
+@lru_cache(maxsize=1)
+def load_library() -> Library:
+    """Opens and initialises the library, once per process.
+
+    Raises:
+        EngineUnavailableError: It is missing, for another machine, or lacks functions; says which
+            packages bring it.
+    """
+    if not sys.platform.startswith("linux"):
+        msg = f"engine 'jsc' needs WebKitGTK's JavaScriptCore, which {sys.platform} does not have"
+        raise EngineUnavailableError(msg)
+    with startup.options_in_environment():
+        lib, name = _open()
+        missing = _missing(lib)
+        if missing - _OPTIONAL:
+            listed = ", ".join(sorted(missing - _OPTIONAL))
+            msg = f"engine 'jsc': {name} lacks {listed}: it is no WebKitGTK 2.40 or newer. {INSTALL}"
+            raise EngineUnavailableError(msg)
+        if "JSConfigureSignalForGC" not in missing:
+            startup.move_suspension_signal(lib.JSConfigureSignalForGC)
+        startup.read_options(lib)
+    numbers = lib.jsc_get_major_version(), lib.jsc_get_minor_version(), lib.jsc_get_micro_version()
+    collect = (
+        lib.JSGarbageCollect
+        if "JSSynchronousGarbageCollectForDebugging" in missing
+        else lib.JSSynchronousGarbageCollectForDebugging
+    )
+    return Library(lib, _path(lib, name), ".".join(map(str, numbers)), collect)
+
+
+def _open() -> tuple[Any, str]:
+    """The library and its name: one that this process uses already, or the first that opens."""
+    failures = []
+    for name in sorted(FILE_NAMES, key=_is_loaded, reverse=True):
+        try:
+            return ffi.dlopen(name), name
+        except OSError as error:
+            failures.append(str(error))
+    broken = [failure for failure in failures if "No such file" not in failure]
+    if broken:
+        msg = f"engine 'jsc': JavaScriptCore cannot be opened: {broken[0]}. {INSTALL}"
+    else:
+        msg = f"engine 'jsc': JavaScriptCore ({FILE_NAMES[0]}) is not installed. {INSTALL}"
+    raise EngineUnavailableError(msg)
+
+
+def _is_loaded(name: str) -> bool:
+    """Whether the process has the library open. (cffi's own ``dlopen`` dies of RTLD_NOLOAD.)"""
+    libc = ffi.dlopen(None)
+    handle = libc.dlopen(name.encode(), os.RTLD_NOW | os.RTLD_NOLOAD)
+    if handle == ffi.NULL:
+        return False
+    libc.dlclose(handle)
+    return True
+
+
+def _missing(lib: Any) -> set[str]:
+    """The declared functions that the library lacks: none must surface in a call."""
+    names = [name for name in dir(lib) if name.startswith(("JS", "jsc_"))]
+    return {name for name in names if not _resolves(lib, name)}
+
+
+def _resolves(lib: Any, name: str) -> bool:
+    try:
+        getattr(lib, name)
+    except ffi.error:
+        return False
+    return True
+
+
+def _path(lib: Any, name: str) -> str:
+    """The file that the dynamic linker found."""
+    info = ffi.new("Dl_info *")
+    address = ffi.cast("void *", lib.jsc_get_major_version)
+    libc = ffi.dlopen(None)
+    found = libc.dladdr(address, info) and info.file_name != ffi.NULL
+    return os.path.realpath(os.fsdecode(ffi.string(info.file_name))) if found else name

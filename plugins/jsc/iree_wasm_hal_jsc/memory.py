@@ -1,0 +1,189 @@
+"""Linear memories whose base never moves.
+
+JavaScriptCore gives a memory one of two forms. In the first, 4 GiB and a red zone are reserved,
+signals catch what lies beyond the current size, and growth happens in place. In the second, taken
+when no reservation is to be had, an unshared memory that grows is copied elsewhere. Nothing in the
+API tells which it is, so we look at the process's mappings and refuse the second.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from iree_wasm_hal.engine import PAGE_SIZE, MemoryType
+from iree_wasm_hal.errors import ClosedError, EngineError, InternalError, LimitError
+from iree_wasm_hal_jsc.c_api import ffi
+from iree_wasm_hal_jsc.virtual_machine import Entry, OperationError, Table
+
+if TYPE_CHECKING:
+    from iree_wasm_hal_jsc.virtual_machine import VirtualMachine
+
+_MAX_PAGE_COUNT = 65536
+_MAPPINGS = Path("/proc/self/maps")
+_NO_RESERVATION = (
+    "JavaScriptCore found no 4 GiB of address space to reserve for it, and a memory without that "
+    "moves when it grows"
+)
+
+
+class NativeMemory(Entry):
+    """A ``WebAssembly.Memory``.
+
+    Attributes:
+        base: Its first byte, as ``uint8_t *``.
+    """
+
+    __slots__ = ("_page_count", "base")
+
+    def __init__(self, machine: VirtualMachine, entry_id: int, page_count: int) -> None:
+        super().__init__(machine, Table.MEMORIES, entry_id)
+        self._page_count = page_count
+        self.base = machine.window(entry_id)
+
+    def page_count(self) -> int:
+        """Current size; during a call, the size before it (kernels do not grow memories)."""
+        if self.machine.lock.acquire(blocking=False):
+            try:
+                self._page_count = self.machine.run("pageCount", self.entry_id)
+            finally:
+                self.machine.lock.release()
+        return self._page_count
+
+    def grow(self, delta_page_count: int) -> str | None:
+        """Grows; the engine's words if it could not."""
+        with self.machine.entered():
+            try:
+                self.machine.run("grow", self.entry_id, delta_page_count)
+            except OperationError as error:
+                return error.message
+            base = self.machine.window(self.entry_id)
+            self._page_count = self.machine.run("pageCount", self.entry_id)
+        if base != self.base:
+            msg = f"linear memory moved from {self.base} to {base} although it was reserved"
+            raise InternalError(msg)
+        return None
+
+
+class JscMemory:
+    """Implements ``iree_wasm_hal.engine.Memory``.
+
+    Attributes:
+        machine: The machine it lives in.
+    """
+
+    def __init__(self, memory_type: MemoryType, native: NativeMemory) -> None:
+        self.machine = native.machine
+        self._type = memory_type
+        self._native: NativeMemory | None = native
+
+    @property
+    def type(self) -> MemoryType:
+        """The type it was created with."""
+        return self._type
+
+    @property
+    def page_count(self) -> int:
+        """Current size in pages."""
+        return self.native().page_count()
+
+    def grow(self, delta_page_count: int) -> None:
+        """Grows; waits for a call that runs in this engine."""
+        native = self.native()
+        if delta_page_count < 0:
+            msg = f"linear memory cannot grow by {delta_page_count} pages; expected 0 or more"
+            raise EngineError(msg)
+        page_count = native.page_count()
+        asked, allowed = page_count + delta_page_count, self._type.max_page_count
+        what = f"linear memory of {page_count} pages cannot grow by {delta_page_count}"
+        if asked > allowed:
+            raise _limit_error(what, asked, allowed, "that is its declared maximum")
+        reason = native.grow(delta_page_count)
+        if reason is not None:
+            raise _limit_error(what, asked, allowed, reason)
+
+    def view(self) -> memoryview:
+        """A writable view of the current size that keeps the native memory alive."""
+        native = self.native()
+
+        def keep_alive(_pointer: object, _native: NativeMemory = native) -> None:
+            """Holds the native memory for as long as cffi holds this destructor."""
+
+        pointer = ffi.gc(native.base, keep_alive)
+        return memoryview(ffi.buffer(pointer, native.page_count() * PAGE_SIZE)).cast("B")
+
+    def close(self) -> None:
+        """Gives the memory up; views and instances keep what they need."""
+        self._native = None
+
+    def native(self) -> NativeMemory:
+        """The native memory, for this plugin's own use."""
+        native = self._native
+        if native is None:
+            msg = "linear memory is closed"
+            raise ClosedError(msg)
+        return native
+
+
+def create_memory(
+    machine: VirtualMachine, memory_type: MemoryType, *, has_shared: bool
+) -> JscMemory:
+    """Creates a memory.
+
+    Args:
+        machine: Where to create it.
+        memory_type: What to create.
+        has_shared: Whether the engine has shared memories.
+
+    Raises:
+        EngineError: The limits make no valid type, or the engine has no such memories.
+        LimitError: The machine cannot give it.
+    """
+    limits = 0, memory_type.min_page_count, memory_type.max_page_count, _MAX_PAGE_COUNT
+    if memory_type.index64 or list(limits) != sorted(limits):
+        msg = (
+            f"{memory_type} is no valid memory type of engine 'jsc': expected 32-bit addresses "
+            f"and 0 <= min <= max <= {_MAX_PAGE_COUNT} pages"
+        )
+        raise EngineError(msg)
+    if memory_type.shared and not has_shared:
+        msg = f"engine 'jsc' cannot create {memory_type}: it was started without shared memories"
+        raise EngineError(msg)
+    return JscMemory(memory_type, _new_native(machine, memory_type))
+
+
+def _new_native(machine: VirtualMachine, memory_type: MemoryType) -> NativeMemory:
+    minimum, maximum = memory_type.min_page_count, memory_type.max_page_count
+    what = f"cannot create {memory_type}"
+    with machine.entered():
+        try:
+            entry_id = machine.run("createMemory", minimum, maximum, memory_type.shared)
+        except OperationError as error:
+            raise _limit_error(what, minimum, 0, error.message) from error
+        native = NativeMemory(machine, entry_id, minimum)
+    may_move = minimum < maximum and not memory_type.shared
+    if may_move and not _is_reserved(native.base, memory_type):
+        raise _limit_error(what, minimum, 0, _NO_RESERVATION)
+    return native
+
+
+def _is_reserved(base: Any, memory_type: MemoryType) -> bool:
+    """Whether inaccessible addresses follow the memory as far as it may grow."""
+    start = int(ffi.cast("uintptr_t", base)) + memory_type.min_page_count * PAGE_SIZE
+    for line in _MAPPINGS.read_text().splitlines():
+        addresses, access = line.split()[:2]
+        low, high = (int(address, 16) for address in addresses.split("-"))
+        if low <= start < high:
+            end = int(ffi.cast("uintptr_t", base)) + memory_type.max_page_count * PAGE_SIZE
+            return access.startswith("---") and high >= end
+    return False
+
+
+def _limit_error(what: str, asked: int, allowed: int, reason: str) -> LimitError:
+    message = (
+        f"{what}: asked for {asked * PAGE_SIZE} bytes ({asked} pages), "
+        f"allowed are {allowed * PAGE_SIZE} ({allowed} pages): {reason}"
+    )
+    return LimitError(
+        message, name="linear memory", asked=asked * PAGE_SIZE, allowed=allowed * PAGE_SIZE
+    )

@@ -1,0 +1,64 @@
+"""JavaScriptCore's options, which it reads from the environment when it initialises itself.
+
+They are set around that moment only, so that neither child processes nor the user's own code see
+them. What the user has set stays. If JavaScriptCore was initialised before, by another user of the
+library in this process, nothing changes: the engine then has the features that the first user
+left it.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+from iree_wasm_hal_jsc.c_api import ffi
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+OPTIONS: Mapping[str, str] = {
+    # Off by default, and complete enough to be used.
+    "JSC_useWasmRelaxedSIMD": "1",
+    # Shared memories come with it.
+    "JSC_useSharedArrayBuffer": "1",
+    # The default of 8 reservations is a browser's; a memory without one would move when it grows.
+    "JSC_maxNumWasmFastMemories": "10000",
+}
+
+_RESERVED_REAL_TIME_SIGNALS = 4
+
+
+@contextmanager
+def options_in_environment() -> Iterator[None]:
+    """Sets the options that the environment does not have, for the time of a ``with`` block."""
+    added = [name for name in OPTIONS if name not in os.environ]
+    for name in added:
+        os.environ[name] = OPTIONS[name]
+    try:
+        yield
+    finally:
+        for name in added:
+            os.environ.pop(name, None)
+
+
+def read_options(lib: Any) -> None:
+    """Makes JavaScriptCore read its options now, unless it has."""
+    lib.jsc_options_get_boolean(b"useWasm", ffi.new("int *"))
+
+
+def move_suspension_signal(configure: Any) -> None:
+    """Lets the collector suspend threads by a real-time signal instead of SIGUSR1.
+
+    SIGUSR1 is what users, ``faulthandler.register`` and other engines take; whoever comes last
+    would break the other. Without effect if JavaScriptCore is initialised already.
+
+    Args:
+        configure: ``JSConfigureSignalForGC``.
+    """
+    candidates = range(signal.SIGRTMAX - _RESERVED_REAL_TIME_SIGNALS, signal.SIGRTMIN, -1)
+    for number in candidates:
+        if signal.getsignal(number) == signal.SIG_DFL:
+            configure(number)
+            return
