@@ -95,12 +95,12 @@ def _simd(instruction: bytes) -> set[Feature]:
     opcode = instruction[1]
     if opcode >= 0x80:
         opcode = opcode & 0x7F | instruction[2] << 7
-    if opcode >= 0x100:
-        features.add(Feature.RELAXED_SIMD)
     if opcode in _RELAXED_MADD:
         features.add(Feature.RELAXED_MADD)
-    if opcode in _RELAXED_DOT:
+    elif opcode in _RELAXED_DOT:
         features.add(Feature.RELAXED_DOT)
+    elif opcode >= 0x100:
+        features.add(Feature.RELAXED_SIMD)
     if opcode <= 0x0B or 0x54 <= opcode <= 0x5D:
         features |= _memory_argument(instruction[2])
     return features

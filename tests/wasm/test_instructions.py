@@ -208,11 +208,11 @@ FEATURES: dict[str, tuple[str, set[Feature]]] = {
     "simd local": ("(local v128)", {Feature.SIMD128}),
     "relaxed madd": (
         "v128.const i64x2 0 0 v128.const i64x2 0 0 v128.const i64x2 0 0 f32x4.relaxed_madd drop",
-        {Feature.SIMD128, Feature.RELAXED_SIMD, Feature.RELAXED_MADD},
+        {Feature.SIMD128, Feature.RELAXED_MADD},
     ),
     "relaxed dot": (
         "v128.const i64x2 0 0 v128.const i64x2 0 0 i16x8.relaxed_dot_i8x16_i7x16_s drop",
-        {Feature.SIMD128, Feature.RELAXED_SIMD, Feature.RELAXED_DOT},
+        {Feature.SIMD128, Feature.RELAXED_DOT},
     ),
     "relaxed swizzle": (
         "v128.const i64x2 0 0 v128.const i64x2 0 0 i8x16.relaxed_swizzle drop",
