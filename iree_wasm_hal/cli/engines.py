@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from iree_wasm_hal.cli.reporting import ExitStatus, format_table, print_json
 from iree_wasm_hal.engine.contract import Feature
-from iree_wasm_hal.engine.registry import EngineRecord, list_engines
+from iree_wasm_hal.engine.listing import EngineRecord, list_engines
 
 __all__ = ["engines"]
 

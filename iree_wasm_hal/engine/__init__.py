@@ -18,8 +18,9 @@ from iree_wasm_hal.engine.contract import (
     WasmFunction,
 )
 from iree_wasm_hal.engine.hookspecs import ENTRY_POINT_GROUP, hookimpl
+from iree_wasm_hal.engine.listing import EngineRecord, list_engines
 from iree_wasm_hal.engine.probes import PROBES, Probe, probe_features
-from iree_wasm_hal.engine.registry import EngineRecord, check_options, list_engines, open_engine
+from iree_wasm_hal.engine.registry import check_options, open_engine
 
 __all__ = [
     "ENTRY_POINT_GROUP",
