@@ -62,12 +62,14 @@ class TrapTests(SuiteBase):
                 function(*arguments)
             assert works(0) == 42
 
-    def test_trap_in_a_thread(self, traps: Instance) -> None:
-        for name, arguments, kind in _CASES:
-            function = traps.function(name)
-            with pytest.raises(TrapError) as caught:
-                run_in_thread(partial(function, *arguments)).result()
-            assert caught.value.kind == kind
+    @pytest.mark.parametrize(("name", "arguments", "kind"), _CASES)
+    def test_trap_in_a_thread(
+        self, traps: Instance, name: str, arguments: tuple[int, ...], kind: str
+    ) -> None:
+        function = traps.function(name)
+        with pytest.raises(TrapError) as caught:
+            run_in_thread(partial(function, *arguments)).result()
+        assert caught.value.kind == kind
 
     def test_trap_frames(self, traps: Instance) -> None:
         with pytest.raises(TrapError) as caught:
