@@ -17,6 +17,7 @@ import numpy as np
 
 import iree_wasm_hal as iwh
 from iree_wasm_hal.engine.signal_actions import Action, write_action
+from iree_wasm_hal.engine.signal_guard import SIGNAL_GUARD
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -70,6 +71,11 @@ def _kill(_: str) -> str:
     return f"called {len(_called) - before}"
 
 
+def _ask(engine: str) -> str:
+    """Whether the engine catches traps by signals at all."""
+    return "signals" if engine in SIGNAL_GUARD._engine_names else "no signals"
+
+
 def _crash(_: str) -> str:
     faulthandler._sigsegv()  # type: ignore[attr-defined]  # what CPython's own tests use
     return "survived"
@@ -78,6 +84,7 @@ def _crash(_: str) -> str:
 _STEPS: dict[str, Callable[[str], object]] = {
     "open": _open,
     "trap": _trap,
+    "ask": _ask,
     "enable": lambda _: faulthandler.enable(2),
     "disable": lambda _: faulthandler.disable(),
     "python": lambda _: _set_handler(lambda number, _frame: _called.append(number)),
