@@ -1,0 +1,196 @@
+"""Writes results as the tables of ``docs/simd.md``, and reads them back."""
+
+from __future__ import annotations
+
+import platform
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from simd_ops.groups import SECTIONS
+from simd_ops.measure import Result
+
+__all__ = ["Engines", "Tables", "machine", "read_tables", "render", "verdict"]
+
+THRESHOLD = 1.15
+"""Ratio from which a difference counts: `fast` from here, `slow` below the inverse."""
+
+_INVALID = "no"
+_CPU_FLAGS = ("sse4_1", "avx2", "fma", "avx_vnni", "avx512f", "avx512vl", "avx512_vnni")
+
+Engines = Mapping[str, str]
+"""Name of an engine to its version."""
+Tables = Mapping[str, Mapping[str, Result]]
+"""Name of a group to name of an engine to what was found."""
+
+_RATES = {
+    "f32, mul and add": ("f32x4.mul, f32x4.add", False, 4),
+    "f32, relaxed_madd": ("f32x4.relaxed_madd", False, 4),
+    "int16, dot": ("i32x4.dot_i16x8_s", False, 8),
+    "int16, extmul": ("i32x4.dot_i16x8_s", True, 8),
+    "int8, relaxed_dot_add": ("i32x4.relaxed_dot_i8x16_i7x16_add_s", False, 16),
+    "int8, extended to int16, dot": ("i32x4.dot_i16x8_s of extended int8", False, 16),
+    "int8, extmul, extadd_pairwise": ("i32x4.dot_i16x8_s of extended int8", True, 16),
+}
+"""Ways to multiply and add: group, whether its plain equivalent, products in a step."""
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """What was read back from the document."""
+
+    engines: tuple[str, ...]
+    valid: Mapping[str, Mapping[str, bool]]
+    """Name of a group to name of an engine to whether it validates there."""
+
+
+def verdict(ratio: float) -> str:
+    """``fast``, ``even`` or ``slow``, for the plain equivalent's time as a multiple."""
+    if ratio >= THRESHOLD:
+        return "fast"
+    return "slow" if ratio <= 1 / THRESHOLD else "even"
+
+
+def machine() -> str:
+    """The CPU's name and those of its vector extensions that matter here."""
+    text = Path("/proc/cpuinfo").read_text() if Path("/proc/cpuinfo").exists() else ""
+    name = re.search(r"^model name\s*: (.*)$", text, re.M)
+    found = re.search(r"^flags\s*: (.*)$", text, re.M)
+    flags = found[1].split() if found else []
+    extensions = [flag for flag in _CPU_FLAGS if flag in flags]
+    named = name[1].strip() if name else platform.processor() or platform.machine()
+    return f"{named} ({', '.join(extensions)})" if extensions else named
+
+
+def render(engines: Engines, tables: Tables) -> str:
+    """The whole document."""
+    versions = ", ".join(f"{name} {version}" for name, version in engines.items())
+    parts = [
+        _INTRODUCTION.format(machine=machine(), engines=versions),
+        "## What a matrix product can count on\n",
+        "Products that are multiplied and added up in a nanosecond, in registers, on one thread:\n",
+        _rates(engines, tables),
+        _summary(engines, tables),
+        _READING.format(threshold=THRESHOLD, inverse=1 / THRESHOLD),
+    ]
+    for section, groups in SECTIONS.items():
+        rows = [
+            [f"`{group.name}`", *(_cell(tables[group.name][name]) for name in engines)]
+            for group in groups
+        ]
+        parts += [f"## {section}\n", _table(["instructions", *engines], rows)]
+        words = [[f"`{group.name}`", group.case.words, group.plain.words] for group in groups]
+        parts += [_table(["instructions", "step", "plain equivalent"], words)]
+    return "\n".join(parts).rstrip() + "\n"
+
+
+def read_tables(text: str) -> Page:
+    """What the document says of validity; raises ValueError if it is not such a document."""
+    names: tuple[str, ...] = ()
+    valid: dict[str, dict[str, bool]] = {}
+    measured = False
+    for line in text.splitlines():
+        cells = [cell.strip() for cell in line.strip("|").split("|")]
+        if line.startswith("| instructions |"):
+            measured = cells[1:] != ["step", "plain equivalent"]
+            names = tuple(cells[1:]) if measured else names
+        elif measured and line.startswith("| `"):
+            states = [cell != _INVALID for cell in cells[1:]]
+            valid[cells[0].strip("`")] = dict(zip(names, states, strict=True))
+    if not valid:
+        raise ValueError("no table of instructions")
+    return Page(names, valid)
+
+
+def _cell(result: Result) -> str:
+    if not result.valid:
+        return _INVALID
+    if result.ns is None or result.ratio is None:
+        return "yes"
+    return f"{verdict(result.ratio)} {result.ratio:.2f} ({_nanoseconds(result.ns)})"
+
+
+def _nanoseconds(value: float) -> str:
+    return f"{value:.2f}" if value < 10 else f"{value:.0f}"
+
+
+def _table(header: list[str], rows: list[list[str]]) -> str:
+    lines = [header, ["---"] * len(header), *rows]
+    return "\n".join(f"| {' | '.join(cells)} |" for cells in lines) + "\n"
+
+
+def _rates(engines: Engines, tables: Tables) -> str:
+    rows = []
+    for words, (group, plain, products) in _RATES.items():
+        row = [words]
+        for name in engines:
+            result = tables[group][name]
+            taken = result.plain_ns if plain else result.ns
+            row.append(f"{products / taken:.1f}" if taken else "-")
+        rows.append(row)
+    return _table(["products per ns", *engines], rows)
+
+
+def _summary(engines: Engines, tables: Tables) -> str:
+    """What is fast and what is slow for the instructions of a matrix product, in words."""
+    used = [group for groups in SECTIONS.values() for group in groups if group.matmul]
+    lines = []
+    for name in engines:
+        by_verdict: dict[str, list[str]] = {"fast": [], "even": [], "slow": [], _INVALID: []}
+        for group in used:
+            result = tables[group.name][name]
+            if not result.valid:
+                by_verdict[_INVALID].append(group.name)
+            elif result.ratio is not None:
+                by_verdict[verdict(result.ratio)].append(group.name)
+        lines.append(f"- **{name}**: {_sentences(by_verdict, len(used))}")
+    return "\n".join(lines) + "\n"
+
+
+def _sentences(by_verdict: Mapping[str, list[str]], count: int) -> str:
+    if len(by_verdict[_INVALID]) == count:
+        return "no SIMD at all; scalar kernels only."
+    words = {
+        "fast": "faster than the plain equivalent",
+        "even": "no different from it",
+        "slow": "slower",
+        _INVALID: "not valid",
+    }
+    parts = [
+        f"{words[state]}: {', '.join(f'`{name}`' for name in names)}"
+        for state, names in by_verdict.items()
+        if names
+    ]
+    return "; ".join(parts) + "."
+
+
+_INTRODUCTION = """# SIMD instructions
+
+Which instructions of SIMD and relaxed SIMD each engine has, and what they cost there. Written by
+`python benchmarks/simd.py --write`; do not edit.
+
+Measured on {machine}, with {engines}. Ratios belong to that CPU as much as to the engines: on one
+without AVX-512, FMA or VNNI some of them are others.
+"""
+
+_READING = """## How to read the tables
+
+A cell says whether the instruction is worth using on that engine: the *ratio* is the time that
+the plain equivalent takes on the same engine, divided by the instruction's. From {threshold} on it
+is `fast`, below {inverse:.2f} `slow` (use the plain equivalent), between them `even`. In brackets
+stands the time of one step in nanoseconds; `no` means that the module does not validate.
+
+A step is one instruction with what it needs to have an effect, as the second table of each section
+says, and the plain equivalent does the same amount of work: for a scalar equivalent, as many steps
+as the vector has lanes. Nothing is subtracted. Ten independent states take steps in turn, thirty
+steps to a round of a loop in wasm, so this is throughput, not latency. Every step depends on the
+one before it on the same state, and operands come from memory, so that no step can be left out or
+moved out of the loop. States, memory and result are compared with numpy's before and after the
+measurement. Engines that compile in tiers are called until a call no longer gets faster; then the
+instruction and its equivalent take turns, and the least of their times counts.
+
+Results of relaxed instructions may differ between engines. The operands here are such that they
+may not: no rounding between multiplication and addition, 7 bits for the second operand of the dot
+products, indexes below 16, masks of whole lanes, numbers in range.
+"""
