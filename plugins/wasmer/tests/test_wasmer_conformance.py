@@ -1,0 +1,35 @@
+"""The engine contract, with either compiler."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+from iree_wasm_hal.engine.conformance import ConformanceSuite
+
+_LOCK_FILE = Path(__file__).parents[3] / "engines" / "wasmer" / "Cargo.lock"
+_VERSION = re.search(r'name = "wasmer"\nversion = "(.+)"', _LOCK_FILE.read_text())
+_NO_SIMD = "Singlepass has no SIMD"
+_UNSUPPORTED = {
+    "memory64": "Wasmer's compilers implement no 64-bit memories",
+    "tail-call": "only Wasmer's LLVM compiler implements tail calls",
+}
+
+
+class TestWasmer(ConformanceSuite):
+    engine_name = "wasmer"
+    engine_version = _VERSION[1] if _VERSION else "not in Cargo.lock"
+    unsupported = _UNSUPPORTED
+
+
+class TestWasmerSinglepass(ConformanceSuite):
+    engine_name = "wasmer"
+    engine_version = TestWasmer.engine_version
+    engine_options = {"compiler": "singlepass"}  # noqa: RUF012  # the suite's own declaration
+    unsupported = _UNSUPPORTED | {
+        "exception-handling": "Singlepass has no exception handling",
+        "simd128": _NO_SIMD,
+        "relaxed-simd": _NO_SIMD,
+        "relaxed-madd": _NO_SIMD,
+        "relaxed-dot": _NO_SIMD,
+    }
