@@ -1,0 +1,182 @@
+"""Linear memories: a reservation of ours with wasm3's header in front.
+
+wasm3 itself owns one memory per runtime and moves it when it grows. Here a memory is a mapping of
+its maximal size, of which the bytes directly before the data hold wasm3's header: the runtime that
+uses it, that runtime's stack end, and the size in bytes, against which every access is checked.
+Each instance has a runtime of its own; before a call its runtime is written into the header.
+"""
+
+from __future__ import annotations
+
+import mmap
+import sys
+import threading
+from typing import TYPE_CHECKING
+
+from iree_wasm_hal.engine import PAGE_SIZE, MemoryType
+from iree_wasm_hal.errors import ClosedError, EngineError, LimitError
+from iree_wasm_hal_wasm3.c_api import ffi
+
+if TYPE_CHECKING:
+    from iree_wasm_hal_wasm3.runtime import Runtime
+
+_MAX_PAGE_COUNT = 65536
+_HEADER_BYTE_LENGTH: int = ffi.sizeof("M3MemoryHeader")
+# mmap.MAP_NORESERVE came with Python 3.13.
+_MAP_NORESERVE = 0x4000 if sys.platform.startswith("linux") else 0x40
+
+
+class NativeMemory:
+    """The mapping. Lives as long as the last view and instance.
+
+    Attributes:
+        header: The ``M3MemoryHeader *``, directly before the data.
+        lock: Held by the one call or growth that is under way.
+        page_count: Current size.
+    """
+
+    __slots__ = ("_bound", "_mapping", "header", "lock", "page_count")
+
+    def __init__(self, memory_type: MemoryType) -> None:
+        self._mapping = mmap.mmap(
+            -1,
+            mmap.PAGESIZE + memory_type.max_page_count * PAGE_SIZE,
+            flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS | _MAP_NORESERVE,
+        )
+        start = ffi.from_buffer("uint8_t[]", self._mapping)
+        offset = mmap.PAGESIZE - _HEADER_BYTE_LENGTH
+        # The destructor holds the buffer, and so the mapping.
+        self.header = ffi.gc(ffi.cast("M3MemoryHeader *", start + offset), _Holder(start))
+        self.lock = threading.Lock()
+        self.page_count = memory_type.min_page_count
+        self._bound: Runtime | None = None
+
+    @property
+    def byte_length(self) -> int:
+        """Current size in bytes."""
+        return self.page_count * PAGE_SIZE
+
+    def bind(self, runtime: Runtime) -> None:
+        """Makes it the memory that a runtime sees. The caller holds the lock."""
+        if self._bound is not runtime:
+            self.header.runtime = runtime.pointer
+            self.header.max_stack = runtime.stack_end
+            self.header.length = self.byte_length
+            runtime.pointer.memory.page_count = self.page_count
+            self._bound = runtime
+
+    def unbind(self, runtime: Runtime) -> None:
+        """Forgets a runtime that is no longer used."""
+        with self.lock:
+            if self._bound is runtime:
+                self._bound = None
+
+    def grow(self, delta_page_count: int) -> None:
+        """Grows within the maximum; waits for a call that is under way."""
+        with self.lock:
+            self.page_count += delta_page_count
+            self._bound = None
+
+    def view(self) -> memoryview:
+        """The data, at its current size."""
+        start = mmap.PAGESIZE
+        return memoryview(self._mapping)[start : start + self.byte_length]
+
+
+class _Holder:
+    """A destructor that does nothing but keep something alive."""
+
+    __slots__ = ("_held",)
+
+    def __init__(self, held: object) -> None:
+        self._held = held
+
+    def __call__(self, _pointer: object) -> None:
+        """Is called when cffi drops the pointer."""
+
+
+class Wasm3Memory:
+    """Implements ``iree_wasm_hal.engine.Memory``.
+
+    Attributes:
+        engine_token: Identifies the engine that created it.
+    """
+
+    def __init__(self, engine_token: object, memory_type: MemoryType, native: NativeMemory) -> None:
+        self.engine_token = engine_token
+        self._type = memory_type
+        self._native: NativeMemory | None = native
+
+    @property
+    def type(self) -> MemoryType:
+        """The type it was created with."""
+        return self._type
+
+    @property
+    def page_count(self) -> int:
+        """Current size in pages."""
+        return self.native().page_count
+
+    def grow(self, delta_page_count: int) -> None:
+        """Grows; waits for a call that runs on it."""
+        native = self.native()
+        if delta_page_count < 0:
+            msg = f"linear memory cannot grow by {delta_page_count} pages; expected 0 or more"
+            raise EngineError(msg)
+        asked, allowed = native.page_count + delta_page_count, self._type.max_page_count
+        if asked > allowed:
+            what = f"linear memory of {native.page_count} pages cannot grow by {delta_page_count}"
+            raise _limit_error(what, asked, allowed, "that is its declared maximum")
+        native.grow(delta_page_count)
+
+    def view(self) -> memoryview:
+        """A writable view of the current size that keeps the native memory alive."""
+        return self.native().view()
+
+    def close(self) -> None:
+        """Gives the memory up; views and instances keep what they need."""
+        self._native = None
+
+    def native(self) -> NativeMemory:
+        """The native memory, for this plugin's own use."""
+        native = self._native
+        if native is None:
+            msg = "linear memory is closed"
+            raise ClosedError(msg)
+        return native
+
+
+def create_memory(engine_token: object, memory_type: MemoryType) -> Wasm3Memory:
+    """Creates a memory.
+
+    Raises:
+        EngineError: The limits make no valid type, or it is shared or has 64-bit addresses.
+        LimitError: The machine cannot give it.
+    """
+    low, high = memory_type.min_page_count, memory_type.max_page_count
+    if memory_type.shared or memory_type.index64:
+        msg = (
+            f"engine 'wasm3' has neither shared nor 64-bit memories, so it cannot be {memory_type}"
+        )
+        raise EngineError(msg)
+    if not 0 <= low <= high <= _MAX_PAGE_COUNT:
+        msg = (
+            f"{memory_type} is no valid memory type: "
+            f"expected 0 <= min <= max <= {_MAX_PAGE_COUNT} pages"
+        )
+        raise EngineError(msg)
+    try:
+        native = NativeMemory(memory_type)
+    except (OSError, OverflowError) as error:
+        raise _limit_error(f"cannot reserve {memory_type}", high, 0, str(error)) from error
+    return Wasm3Memory(engine_token, memory_type, native)
+
+
+def _limit_error(what: str, asked: int, allowed: int, reason: str) -> LimitError:
+    message = (
+        f"{what}: asked for {asked * PAGE_SIZE} bytes ({asked} pages), "
+        f"allowed are {allowed * PAGE_SIZE} ({allowed} pages): {reason}"
+    )
+    return LimitError(
+        message, name="linear memory", asked=asked * PAGE_SIZE, allowed=allowed * PAGE_SIZE
+    )
