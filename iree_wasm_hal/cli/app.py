@@ -107,11 +107,11 @@ def _inspect(model: options.Model, as_json: options.Json = False) -> None:
 
 
 @app.command("engines")
-def _engines(as_json: options.Json = False) -> None:
-    """Lists the installed engines: version and features, or why one does not work."""
+def _engines(as_json: options.Json = False, as_markdown: options.Markdown = False) -> None:
+    """Lists the installed engines: versions, features, and why one or the other is missing."""
     from iree_wasm_hal.cli import engines  # noqa: PLC0415  # opens engines
 
-    raise typer.Exit(guarded(lambda: engines.engines(as_json=as_json)))
+    raise typer.Exit(guarded(lambda: engines.engines(as_json=as_json, as_markdown=as_markdown)))
 
 
 app.command("compile")(compile_command)

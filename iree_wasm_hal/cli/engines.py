@@ -2,54 +2,82 @@
 
 from __future__ import annotations
 
-from iree_wasm_hal.cli.reporting import ExitStatus, format_table, print_json
-from iree_wasm_hal.engine.contract import Feature
+import textwrap
+
+from iree_wasm_hal.cli.engine_table import feature_rows, markdown_table, missing_features
+from iree_wasm_hal.cli.reporting import ExitStatus, UsageError, format_table, print_json
+from iree_wasm_hal.engine.info_document import info_to_document
 from iree_wasm_hal.engine.listing import EngineRecord, list_engines
 
 __all__ = ["engines"]
 
+_WIDTH = 100
 
-def engines(*, as_json: bool) -> int:
-    """Prints one line per engine, or one JSON document for all."""
+
+def engines(*, as_json: bool, as_markdown: bool = False) -> int:
+    """Prints a table of features and a paragraph per engine, or one document for all."""
+    if as_json and as_markdown:
+        raise UsageError("--json and --markdown exclude each other")
     records = list_engines()
     if as_json:
         print_json({"engines": [_as_document(record) for record in records]})
     elif not records:
         print("No engine is installed. Install one with: pip install 'iree-wasm-hal[wasmtime]'")
     else:
-        print(format_table([_as_row(record) for record in records]))
+        print("\n\n".join(part for part in _parts(records, as_markdown=as_markdown) if part))
     return ExitStatus.DONE
 
 
-def _features(record: EngineRecord) -> list[str]:
-    """The engine's features in the order in which the contract lists them."""
+def _parts(records: list[EngineRecord], *, as_markdown: bool) -> list[str]:
+    infos = [record.info for record in records if record.info is not None]
+    rows = feature_rows(infos) if infos else []
+    if as_markdown:
+        return [markdown_table(rows) if infos else "", *(_as_item(record) for record in records)]
+    return [format_table(rows), *(_as_paragraph(record) for record in records)]
+
+
+def _as_paragraph(record: EngineRecord) -> str:
+    """Versions and library, then what is missing and why, indented."""
+    lines = [f"{record.name}: {_versions(record)}"]
     if record.info is None:
-        return []
-    return [feature.value for feature in Feature if feature in record.info.features]
+        lines += _wrapped(f"unavailable: {record.cause}")
+    else:
+        lines += [f"  library: {record.info.library_path}"] if record.info.library_path else []
+        for reason, names in missing_features(record.info):
+            lines += _wrapped(f"no {', '.join(names)}{f': {reason}' if reason else ''}")
+    return "\n".join(lines)
 
 
-def _as_row(record: EngineRecord) -> dict[str, str]:
-    info = record.info
-    return {
-        "ENGINE": record.name,
-        "VERSION": info.version if info else "-",
-        "PLUGIN": f"{record.distribution} {record.version}",
-        "STATUS": "ok" if info else "unavailable",
-        "FEATURES": " ".join(_features(record)) if info else str(record.cause),
-    }
+def _as_item(record: EngineRecord) -> str:
+    """The same as a Markdown list item, without what is particular to a machine."""
+    remark = "" if record.info else f". Unavailable: {record.cause}"
+    return f"- `{record.name}`: {_versions(record)}{remark}"
+
+
+def _versions(record: EngineRecord) -> str:
+    version = f"version {record.info.version}, " if record.info else ""
+    return f"{version}plugin {record.distribution} {record.version}"
+
+
+def _wrapped(text: str) -> list[str]:
+    return textwrap.wrap(
+        text,
+        _WIDTH,
+        initial_indent="  ",
+        subsequent_indent="    ",
+        break_long_words=False,
+        break_on_hyphens=False,
+    )
 
 
 def _as_document(record: EngineRecord) -> dict[str, object]:
-    info = record.info
+    unknown = dict.fromkeys(("version", "library_path", "memory_model"))
+    info = info_to_document(record.info) if record.info else None
     return {
+        **(info or {**unknown, "features": [], "notes": {}}),
         "name": record.name,
         "distribution": record.distribution,
         "distribution_version": record.version,
         "available": record.available,
         "cause": record.cause,
-        "version": info.version if info else None,
-        "library_path": info.library_path if info else None,
-        "memory_model": info.memory_model.value if info else None,
-        "features": _features(record),
-        "notes": {feature.value: note for feature, note in info.notes.items()} if info else {},
     }

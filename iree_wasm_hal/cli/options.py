@@ -20,6 +20,7 @@ __all__ = [
     "Function",
     "Inputs",
     "Json",
+    "Markdown",
     "MaxElementCount",
     "Model",
     "Outputs",
@@ -58,6 +59,7 @@ Parameters = Annotated[
     ),
 ]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document on standard output.")]
+Markdown = Annotated[bool, typer.Option("--markdown", help="Print the table in Markdown.")]
 Function = Annotated[
     str | None,
     typer.Option("--function", metavar="NAME", help="Exported function; not needed for one."),

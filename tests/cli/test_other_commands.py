@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from importlib import metadata
 from pathlib import Path
 
 import pytest
+from out_of_tree import Site
 
 import iree_wasm_hal as iwh
+from iree_wasm_hal.engine import Feature
 
 BIN = Path(sys.executable).parent
 
@@ -83,9 +86,49 @@ def test_engines_lists_wasmtime() -> None:
     assert wasmtime["available"]
     assert wasmtime["version"] == metadata.version("wasmtime")
     assert "simd128" in wasmtime["features"]
-    header, *rows = run("engines").stdout.splitlines()
-    assert header.split()[:4] == ["ENGINE", "VERSION", "PLUGIN", "STATUS"]
-    assert len(rows) == len(document["engines"])
+    assert wasmtime["library_path"].endswith(".so")
+    assert wasmtime["memory_model"] == "imports"
+    (null,) = [engine for engine in document["engines"] if engine["name"] == "null"]
+    assert null["notes"]["simd128"] == "the null engine runs no wasm"
+
+
+def test_engines_are_compared_feature_by_feature() -> None:
+    document = json.loads(run("engines", "--json").stdout)
+    names = [engine["name"] for engine in document["engines"] if engine["available"]]
+    table, *paragraphs = run("engines").stdout.split("\n\n")
+    header, *rows = (line.split() for line in table.splitlines())
+    assert header == ["feature", *names]
+    cells = {row[0]: dict(zip(names, row[-len(names) :], strict=True)) for row in rows}
+    assert set(cells) >= {feature.value for feature in Feature} | {"memory"}
+    for engine in document["engines"]:
+        if engine["available"]:
+            has = {name for name in cells if cells[name][engine["name"]] == "yes"}
+            assert has == set(engine["features"])
+    assert [text.partition(":")[0] for text in paragraphs] == sorted(
+        engine["name"] for engine in document["engines"]
+    )
+
+
+def test_engines_fit_a_screen_but_for_paths() -> None:
+    lines = run("engines").stdout.splitlines()
+    assert max(len(line) for line in lines if "library:" not in line) <= 100
+
+
+def test_engines_as_markdown() -> None:
+    header, rule, *_ = run("engines", "--markdown").stdout.splitlines()
+    assert header.startswith("| feature |")
+    assert set(rule) == set("| -")
+    assert run("engines", "--markdown", "--json").returncode == 2
+
+
+def test_a_broken_engine_is_one_paragraph(tmp_path: Path) -> None:
+    Site(tmp_path).install("broken", "import os; os.abort()")
+    environment = {**os.environ, "PYTHONPATH": str(tmp_path)}
+    command = [str(BIN / "iree-wasm"), "engines"]
+    done = subprocess.run(command, capture_output=True, text=True, check=True, env=environment)
+    assert "broken: plugin iree-wasm-hal-broken 1.2\n  unavailable: engine 'broken'" in done.stdout
+    assert "SIGABRT" in done.stdout
+    assert "wasmtime: version" in done.stdout
 
 
 def test_version_and_help() -> None:

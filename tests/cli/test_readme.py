@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import doctest
-import json
 import os
 import re
 import subprocess
@@ -66,19 +65,3 @@ def test_python_example(example: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     output: list[str] = []
     runner.run(examples, out=output.append)
     assert runner.summarize(verbose=False).failed == 0, "".join(output)
-
-
-def test_engine_table_is_what_the_command_reports() -> None:
-    done = subprocess.run(
-        [BIN / "iree-wasm", "engines", "--json"], capture_output=True, text=True, check=True
-    )
-    engines = {engine["name"]: engine for engine in json.loads(done.stdout)["engines"]}
-    header, _, *rows = re.findall(
-        r"^\| (?:feature|---|`)[^\n]*$", TEXT.split("## Engines")[1], re.M
-    )
-    names = [cell.strip() for cell in header.strip("|").split("|")][1:]
-    for row in rows:
-        feature, *cells = (cell.strip() for cell in row.strip("|").split("|"))
-        for name, cell in zip(names, cells, strict=True):
-            has = feature.strip("`") in engines[name]["features"]
-            assert cell == ("yes" if has else "no"), (name, feature)
