@@ -78,7 +78,7 @@ def make_function(owner: Owner, isolate: Isolate, signature: Signature) -> WasmF
             msg = f"{name!r} takes {parameter_count} integers, got {len(arguments)}"
             raise ArgumentError(msg)
         function = owner.functions[name]
-        with isolate.lock:
+        with isolate:
             try:
                 for (slot, mask), argument in zip(stores, arguments):  # noqa: B905  # checked above
                     slots[slot] = argument & mask

@@ -100,7 +100,7 @@ class V8Engine:
         in a running process can change that.
         """
         isolate = self._open_isolate()
-        with isolate.lock:
+        with isolate:
             if isolate.request("reflectsTypes"):
                 return
         msg = (
@@ -112,7 +112,7 @@ class V8Engine:
 
     def _validates(self, wasm: bytes) -> bool:
         isolate = self._open_isolate()
-        with isolate.lock:
+        with isolate:
             isolate.stage(wasm)
             return bool(isolate.request("validate"))
 

@@ -67,7 +67,7 @@ class V8Instance:
     def _bind(self, isolate: Isolate, signature: Signature) -> Any:
         kinds = [f"i{bits}" for bits in signature.parameter_bits]
         results = [f"i{signature.result_bits}"] if signature.result_bits else []
-        with isolate.lock:
+        with isolate:
             return isolate.handle(
                 "bind",
                 self._instance_id,
@@ -80,7 +80,7 @@ def _instantiate(isolate: Isolate, program: V8Program, instance_id: int) -> None
     """Makes the ``WebAssembly.Instance``, compiling the module where this isolate lacks it."""
     wasm = program.wasm()
     try:
-        with isolate.lock:
+        with isolate:
             if not isolate.request("instantiate", program.program_id, instance_id):
                 isolate.stage(wasm)
                 isolate.request("instantiate", program.program_id, instance_id)

@@ -17,7 +17,7 @@ from functools import lru_cache
 from importlib import resources
 from typing import TYPE_CHECKING, Any
 
-from iree_wasm_hal.errors import EngineUnavailableError, InternalError
+from iree_wasm_hal.errors import EngineUnavailableError, InternalError, LimitError
 from iree_wasm_hal_v8.c_api import (
     FIRST_EXCEPTION_TYPE,
     TYPE_OBJECT,
@@ -75,19 +75,19 @@ class Call:
 class Isolate:
     """An isolate with host.js in it; freed with the last reference.
 
-    One thread at a time uses it: hold ``lock`` around ``request``, ``run`` and the mailbox.
+    One thread at a time uses it: ``with isolate:`` around requests, runs and use of the mailbox.
 
     Attributes:
         library: The library.
-        lock: Serialises all use.
         slots: The mailbox as ``uint64_t *``.
         call: The running wasm call, or None.
     """
 
     def __init__(self, library: Library) -> None:
         library.check_process()
+        _check_room(library)
         self.library = library
-        self.lock = threading.Lock()
+        self._lock = threading.Lock()
         self.call: Call | None = None
         self._lib = lib = library.lib
         self._abandoned: deque[int] = deque()
@@ -100,6 +100,13 @@ class Isolate:
         self.slots = ffi.cast("uint64_t *", self._mailbox.value.pointer)
         self._no_arguments = self.handle("arguments")
         self._nothing = self.handle("nothing")
+
+    def __enter__(self) -> None:
+        self.library.check_process()  # a forked child may have inherited a lock that is held
+        self._lock.acquire()
+
+    def __exit__(self, *_: object) -> None:
+        self._lock.release()
 
     def request(self, operation: str, *arguments: object) -> Any:
         """Runs an operation of host.js that answers with plain data.
@@ -143,7 +150,6 @@ class Isolate:
         Returns:
             ``RETURNED``, ``THREW`` (ask for ``thrown``) or ``NOT_FINISHED`` (it was cancelled).
         """
-        self.library.check_process()
         lib, context, status = self._lib, self._context, self._status
         status[0] = NOT_FINISHED
         self.call = call
@@ -190,7 +196,6 @@ class Isolate:
 
     def _ask(self, operation: str, arguments: tuple[object, ...]) -> Any:
         """Sends a request; the answer is the caller's to free."""
-        self.library.check_process()
         if self._abandoned and operation != "release":
             count = len(self._abandoned)
             self.request("release", [self._abandoned.popleft() for _ in range(count)])
@@ -244,10 +249,32 @@ class Isolate:
         return InternalError(f"host.js: {operation} gave type {answer.type} {text}")
 
 
+def _check_room(library: Library) -> None:
+    """Takes an isolate from the budget; V8 would end the process if it got no thread.
+
+    Raises:
+        LimitError: There are too many isolates or threads.
+    """
+    msg = f"there are {library.isolates.total} linear memories and engines of 'v8'; close some"
+    allowed = library.isolates.total
+    if library.isolates.take(1):
+        thread = threading.Thread(target=int)
+        try:
+            thread.start()
+        except RuntimeError as error:
+            library.isolates.give_back(1)
+            msg, allowed = f"V8 would get no thread for another linear memory: {error}", 0
+        else:
+            thread.join()
+            return
+    raise LimitError(msg, name="isolates", asked=1, allowed=allowed)
+
+
 def _free_context(library: Library, context: int) -> None:
     """Ends the isolate's thread and frees all that is in the isolate."""
     if not library.forked:  # else there is no thread, and waiting for it would not end
         library.lib.mr_free_context(context)
+        library.isolates.give_back(1)
 
 
 @lru_cache(maxsize=1)

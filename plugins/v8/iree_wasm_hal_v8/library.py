@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import Any
 
 from iree_wasm_hal.errors import EngineError, EngineUnavailableError
+from iree_wasm_hal_v8.budget import ISOLATE_COUNT, MEMORY_BYTE_LENGTH, Budget
 from iree_wasm_hal_v8.c_api import NOT_INITIALIZED, ffi
-from iree_wasm_hal_v8.reservation import AddressSpace
 
 SUPPORTED_SERIES = "0.14"
 """mini-racer's C API is not a public one; declarations.h knows this series."""
@@ -27,8 +27,12 @@ code of its baseline compiler."""
 _REPAIR = f"To repair it: pip install --force-reinstall 'mini-racer=={SUPPORTED_SERIES}.*'"
 _FILE_NAMES = {"linux": "libmini_racer.so", "darwin": "libmini_racer.dylib"}
 _ICU_DATA_NAME = "icudtl.dat"
-# V8 lets wasm use 984 KiB of the stack of mini-racer's threads, whose size is this limit's.
-_LEAST_STACK_BYTE_LENGTH = 2 * 1024**2
+_LEAST_LIMITS = {
+    # The C library gives V8's threads stacks of this size; V8 lets wasm use 984 KiB of it.
+    "RLIMIT_STACK": (2 * 1024**2, "stack", "ulimit -s"),
+    # V8 reserves 1.4 TiB and ends the process where it gets some of that and not all.
+    "RLIMIT_AS": (2 * 1024**4, "address space", "ulimit -v (a cgroup limits what is really used)"),
+}
 
 
 @dataclass(slots=True)
@@ -40,7 +44,8 @@ class Library:
         path: Its file.
         version: Version of the ``mini-racer`` package.
         v8_version: Version of the V8 in it.
-        address_space: What linear memories may reserve.
+        address_space: Bytes that linear memories may reserve.
+        isolates: Isolates that there may be.
         forked: Whether this is a child that ``os.fork`` made after V8 was initialised.
     """
 
@@ -48,7 +53,8 @@ class Library:
     path: str
     version: str
     v8_version: str
-    address_space: AddressSpace = field(default_factory=AddressSpace)
+    address_space: Budget = field(default_factory=lambda: Budget(MEMORY_BYTE_LENGTH))
+    isolates: Budget = field(default_factory=lambda: Budget(ISOLATE_COUNT))
     forked: bool = False
 
     def check_process(self) -> None:
@@ -97,7 +103,7 @@ def _load() -> Library:
             f"the C API of {SUPPORTED_SERIES}. {_REPAIR}"
         )
         raise EngineUnavailableError(msg)
-    _check_stack_limit()
+    _check_resource_limits()
     path, icu_data_path = _find_files()
     try:
         # Never unloaded: V8's threads run its code until the process ends.
@@ -154,14 +160,15 @@ def _resolves(lib: Any, name: str) -> bool:
     return True
 
 
-def _check_stack_limit() -> None:
-    """The C library gives V8's threads stacks of this size; runaway recursion must fit in it."""
+def _check_resource_limits() -> None:
+    """Refuses limits of this process under which V8 would end it."""
     import resource  # noqa: PLC0415  # absent on Windows, where there is no library either
 
-    limit, _ = resource.getrlimit(resource.RLIMIT_STACK)
-    if limit != resource.RLIM_INFINITY and limit < _LEAST_STACK_BYTE_LENGTH:
-        msg = (
-            f"engine 'v8': the stack limit of this process is {limit} bytes; V8's threads need "
-            f"{_LEAST_STACK_BYTE_LENGTH} or more: raise it with ulimit -s"
-        )
-        raise EngineUnavailableError(msg)
+    for name, (least, what, command) in _LEAST_LIMITS.items():
+        limit, _ = resource.getrlimit(getattr(resource, name))
+        if limit != resource.RLIM_INFINITY and limit < least:
+            msg = (
+                f"engine 'v8': this process is limited to {limit} bytes of {what}; V8 needs "
+                f"{least} or more: raise the limit with {command}"
+            )
+            raise EngineUnavailableError(msg)

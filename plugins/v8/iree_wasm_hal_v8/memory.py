@@ -33,7 +33,7 @@ class NativeMemory:
     def __init__(self, library: Library, memory_type: MemoryType, max_page_count: int) -> None:
         self.isolate = Isolate(library)
         self._address = "i64" if memory_type.index64 else "i32"
-        with self.isolate.lock:
+        with self.isolate:
             buffer = self.isolate.handle(
                 "createMemory",
                 memory_type.min_page_count,
@@ -51,7 +51,7 @@ class NativeMemory:
             RequestError: V8 could not.
             InternalError: The memory moved.
         """
-        with self.isolate.lock:
+        with self.isolate:
             buffer = self.isolate.handle("grow", delta_page_count, self._address)
             base = ffi.cast("uint8_t *", buffer.value.pointer)
             if self.page_count == 0:
@@ -146,18 +146,23 @@ def create_memory(library: Library, engine_id: object, memory_type: MemoryType) 
         raise _limit_error(what, asked, allowed, "that is V8's maximum for a 64-bit memory")
     max_page_count = min(memory_type.max_page_count, allowed)
     space, reserved = library.address_space, max_page_count * PAGE_SIZE
-    if not space.reserve(reserved):
+    if not space.take(reserved):
         reason = "open memories have taken V8's address space; close some or lower their maximum"
-        raise _limit_error(what, max_page_count, space.budget_byte_length // PAGE_SIZE, reason)
+        raise _limit_error(what, max_page_count, space.total // PAGE_SIZE, reason)
     try:
         native = NativeMemory(library, memory_type, max_page_count)
     except BaseException as error:
-        space.release(reserved)
+        space.give_back(reserved)
         if isinstance(error, RequestError):
             raise _limit_error(what, asked, 0, error.message) from error
         raise
-    weakref.finalize(native, space.release, reserved).atexit = False
+    weakref.finalize(native, _give_back, library, reserved).atexit = False
     return V8Memory(engine_id, memory_type, native, max_page_count)
+
+
+def _give_back(library: Library, reserved_byte_length: int) -> None:
+    if not library.forked:  # a forked child may have inherited a lock that is held
+        library.address_space.give_back(reserved_byte_length)
 
 
 def _limit_error(what: str, asked: int, allowed: int, reason: str) -> LimitError:
