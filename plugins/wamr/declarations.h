@@ -1,0 +1,1 @@
+../../engines/wamr/include/declarations.h
