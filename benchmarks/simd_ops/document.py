@@ -17,6 +17,8 @@ THRESHOLD = 1.15
 """Ratio from which a difference counts: `fast` from here, `slow` below the inverse."""
 
 _INVALID = "no"
+_VERSIONS = ["engine", "version"]
+_WORDS = ["instructions", "step", "plain equivalent"]
 _CPU_FLAGS = ("sse4_1", "avx2", "fma", "avx_vnni", "avx512f", "avx512vl", "avx512_vnni")
 
 Engines = Mapping[str, str]
@@ -24,8 +26,9 @@ Engines = Mapping[str, str]
 Tables = Mapping[str, Mapping[str, Result]]
 """Name of a group to name of an engine to what was found."""
 
+_PLAIN_F32 = "f32x4.mul, f32x4.add"
 _RATES = {
-    "f32, mul and add": ("f32x4.mul, f32x4.add", False, 4),
+    "f32, mul and add": (_PLAIN_F32, False, 4),
     "f32, relaxed_madd": ("f32x4.relaxed_madd", False, 4),
     "int16, dot": ("i32x4.dot_i16x8_s", False, 8),
     "int16, extmul": ("i32x4.dot_i16x8_s", True, 8),
@@ -40,7 +43,8 @@ _RATES = {
 class Page:
     """What was read back from the document."""
 
-    engines: tuple[str, ...]
+    engines: Mapping[str, str]
+    """Name of an engine to the version that was measured."""
     valid: Mapping[str, Mapping[str, bool]]
     """Name of a group to name of an engine to whether it validates there."""
 
@@ -65,9 +69,10 @@ def machine() -> str:
 
 def render(engines: Engines, tables: Tables) -> str:
     """The whole document."""
-    versions = ", ".join(f"{name} {version}" for name, version in engines.items())
+    versions = [[name, version] for name, version in engines.items()]
     parts = [
-        _INTRODUCTION.format(machine=machine(), engines=versions),
+        _INTRODUCTION.format(machine=machine()),
+        _table(_VERSIONS, versions),
         "## What a matrix product can count on\n",
         "Products that are multiplied and added up in a nanosecond, in registers, on one thread:\n",
         _rates(engines, tables),
@@ -81,26 +86,32 @@ def render(engines: Engines, tables: Tables) -> str:
         ]
         parts += [f"## {section}\n", _table(["instructions", *engines], rows)]
         words = [[f"`{group.name}`", group.case.words, group.plain.words] for group in groups]
-        parts += [_table(["instructions", "step", "plain equivalent"], words)]
+        parts += [_table(_WORDS, words)]
     return "\n".join(parts).rstrip() + "\n"
 
 
 def read_tables(text: str) -> Page:
     """What the document says of validity; raises ValueError if it is not such a document."""
-    names: tuple[str, ...] = ()
+    engines: dict[str, str] = {}
     valid: dict[str, dict[str, bool]] = {}
-    measured = False
+    header: list[str] = []
     for line in text.splitlines():
+        if not line.startswith("|"):
+            header = []
+            continue
         cells = [cell.strip() for cell in line.strip("|").split("|")]
-        if line.startswith("| instructions |"):
-            measured = cells[1:] != ["step", "plain equivalent"]
-            names = tuple(cells[1:]) if measured else names
-        elif measured and line.startswith("| `"):
+        if not header:
+            header = cells
+        elif cells[0] == "---":
+            continue
+        elif header == _VERSIONS:
+            engines[cells[0]] = cells[1]
+        elif header[0] == _WORDS[0] and header != _WORDS:
             states = [cell != _INVALID for cell in cells[1:]]
-            valid[cells[0].strip("`")] = dict(zip(names, states, strict=True))
+            valid[cells[0].strip("`")] = dict(zip(header[1:], states, strict=True))
     if not valid:
         raise ValueError("no table of instructions")
-    return Page(names, valid)
+    return Page(engines, valid)
 
 
 def _cell(result: Result) -> str:
@@ -122,47 +133,77 @@ def _table(header: list[str], rows: list[list[str]]) -> str:
 
 def _rates(engines: Engines, tables: Tables) -> str:
     rows = []
-    for words, (group, plain, products) in _RATES.items():
-        row = [words]
-        for name in engines:
-            result = tables[group][name]
-            taken = result.plain_ns if plain else result.ns
-            row.append(f"{products / taken:.1f}" if taken else "-")
-        rows.append(row)
+    for way in _RATES:
+        rates = [_rate(tables, name, way) for name in engines]
+        rows.append([way, *("-" if rate is None else f"{rate:.1f}" for rate in rates)])
     return _table(["products per ns", *engines], rows)
 
 
+def _rate(tables: Tables, name: str, way: str) -> float | None:
+    group, plain, products = _RATES[way]
+    result = tables[group][name]
+    taken = result.plain_ns if plain else result.ns
+    return products / taken if taken else None
+
+
 def _summary(engines: Engines, tables: Tables) -> str:
-    """What is fast and what is slow for the instructions of a matrix product, in words."""
-    used = [group for groups in SECTIONS.values() for group in groups if group.matmul]
-    lines = []
-    for name in engines:
-        by_verdict: dict[str, list[str]] = {"fast": [], "even": [], "slow": [], _INVALID: []}
-        for group in used:
-            result = tables[group.name][name]
-            if not result.valid:
-                by_verdict[_INVALID].append(group.name)
-            elif result.ratio is not None:
-                by_verdict[verdict(result.ratio)].append(group.name)
-        lines.append(f"- **{name}**: {_sentences(by_verdict, len(used))}")
+    """What the tables say about the instructions of matrix products, in words."""
+    with_simd = [name for name in engines if tables[_PLAIN_F32][name].valid]
+    safe, slow, missing = [], [], []
+    for group in (group for groups in SECTIONS.values() for group in groups if group.matmul):
+        row = tables[group.name]
+        lacking = [name for name in with_simd if not row[name].valid]
+        slower = [name for name in with_simd if _verdict(row[name]) == "slow"]
+        if not lacking and not slower:
+            safe.append(f"`{group.name}`")
+        if slower:
+            slow.append(f"`{group.name}` ({', '.join(slower)})")
+        if lacking:
+            missing.append(f"`{group.name}` ({', '.join(lacking)})")
+    lines = [
+        f"- **{name}**: {_advice(tables, name) if name in with_simd else _NO_SIMD}"
+        for name in engines
+    ]
+    lines += [
+        f"- **Valid on every engine with SIMD and nowhere slower than plain**: {_listed(safe)}.",
+        f"- **Slower than the plain equivalent somewhere**: {_listed(slow)}.",
+        f"- **Not valid everywhere**: {_listed(missing)}.",
+    ]
     return "\n".join(lines) + "\n"
 
 
-def _sentences(by_verdict: Mapping[str, list[str]], count: int) -> str:
-    if len(by_verdict[_INVALID]) == count:
-        return "no SIMD at all; scalar kernels only."
-    words = {
-        "fast": "faster than the plain equivalent",
-        "even": "no different from it",
-        "slow": "slower",
-        _INVALID: "not valid",
-    }
-    parts = [
-        f"{words[state]}: {', '.join(f'`{name}`' for name in names)}"
-        for state, names in by_verdict.items()
-        if names
-    ]
-    return "; ".join(parts) + "."
+_NO_SIMD = "no SIMD; scalar kernels only."
+
+
+def _listed(names: list[str]) -> str:
+    return ", ".join(names) or "none"
+
+
+def _verdict(result: Result) -> str | None:
+    return None if result.ratio is None else verdict(result.ratio)
+
+
+def _advice(tables: Tables, name: str) -> str:
+    """The best way of each kind on one engine, beside the plain one."""
+    parts = []
+    for kind in ("f32", "int16", "int8"):
+        ways = [way for way in _RATES if way.startswith(kind) and _rate(tables, name, way)]
+        if not ways:
+            continue
+        plain = ways[0] if kind == "f32" else ways[-1]
+        best = max(ways, key=lambda way: _rate(tables, name, way) or 0.0)
+        gain = (_rate(tables, name, best) or 0.0) / (_rate(tables, name, plain) or 1.0)
+        if gain < THRESHOLD:
+            parts.append(f"{plain} ({_others(ways, plain)})")
+        else:
+            of_plain = plain.partition(", ")[2]
+            parts.append(f"{best}: {gain:.1f} times the rate of {of_plain}")
+    return ("; ".join(parts) or "not measured") + "."
+
+
+def _others(ways: list[str], plain: str) -> str:
+    others = [way.partition(", ")[2] for way in ways if way != plain]
+    return f"{' and '.join(others)} gains nothing" if others else "the only one"
 
 
 _INTRODUCTION = """# SIMD instructions
@@ -170,8 +211,9 @@ _INTRODUCTION = """# SIMD instructions
 Which instructions of SIMD and relaxed SIMD each engine has, and what they cost there. Written by
 `python benchmarks/simd.py --write`; do not edit.
 
-Measured on {machine}, with {engines}. Ratios belong to that CPU as much as to the engines: on one
-without AVX-512, FMA or VNNI some of them are others.
+Measured on {machine}.
+Ratios belong to that CPU as much as to the engines: on one without AVX-512, FMA or VNNI some of
+them are others.
 """
 
 _READING = """## How to read the tables

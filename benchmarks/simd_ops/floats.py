@@ -33,6 +33,7 @@ _ABS = on(F32, lambda v, y, _z, _m: np.abs(v) + y)
 _BELOW = on(F32, lambda v, y, z, _: np.where(v < y, v, np.float32(0)) + z)
 
 _MUL_ADD_STEP = "(f32x4.add (f32x4.mul {v} {y}) {z})"
+_ACTIVATION = "activation"
 _SELECTED_CLAMP = Case(
     "lt + bitselect, twice",
     "(v128.bitselect {z} (local.tee {t} (v128.bitselect {y} {v} (f32x4.lt {y} {v})))"
@@ -134,9 +135,9 @@ _ARITHMETIC = [
 ]
 
 _COMPARISONS = [
-    _clamp("f32x4.pmin, f32x4.pmax", "pmin", "pmax"),
-    _clamp("f32x4.min, f32x4.max", "min", "max"),
-    _clamp("f32x4.relaxed_min, f32x4.relaxed_max", "relaxed_min", "relaxed_max"),
+    _clamp("f32x4.pmin, f32x4.pmax", "pmin", "pmax", _ACTIVATION),
+    _clamp("f32x4.min, f32x4.max", "min", "max", _ACTIVATION),
+    _clamp("f32x4.relaxed_min, f32x4.relaxed_max", "relaxed_min", "relaxed_max", _ACTIVATION),
     Group(
         "f32x4.lt",
         Case(

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from iree_wasm_hal.engine import Engine, Memory, WasmFunction
     from simd_ops.cases import Case, Group
 
-__all__ = ["Result", "WrongResultError", "measure", "validates"]
+__all__ = ["Result", "WrongResultError", "check", "measure", "validates"]
 
 _CHECKED_ROUNDS = 5
 _STEADY_CALLS = 4
@@ -106,6 +106,17 @@ def validates(engine: Engine, case: Case) -> bool:
     except WasmCompileError:
         return False
     return True
+
+
+def check(engine: Engine, group: Group, case: Case) -> None:
+    """Compares what a valid case computes with numpy.
+
+    Raises:
+        WrongResultError: It is something else.
+    """
+    runner = _Runner(engine, group, case)
+    runner.check()
+    runner.close()
 
 
 def measure(engine: Engine, group: Group, *, call_s: float, repeats: int) -> Result:
