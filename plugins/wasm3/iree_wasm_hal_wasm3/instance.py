@@ -41,8 +41,7 @@ class Wasm3Instance:
         stack = budget.value_stack_byte_length(self.info.bodies)
         with memory.lock:
             memory.header.length = memory.byte_length
-            runtime = Runtime(lib, program.wasm, stack, memory.header)
-        runtime.set_table_size(table_size(self.info))
+            runtime = Runtime(lib, program.wasm, stack, memory.header, table_size(self.info))
         self.runtime: Runtime | None = runtime
 
     def function(self, name: str) -> WasmFunction:

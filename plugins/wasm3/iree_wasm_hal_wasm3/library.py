@@ -10,6 +10,7 @@ from functools import lru_cache
 from importlib import metadata
 from typing import Any
 
+from iree_wasm_hal.engine import describe_open_failure
 from iree_wasm_hal.errors import EngineUnavailableError
 from iree_wasm_hal_wasm3.c_api import ffi
 
@@ -51,7 +52,8 @@ def load_library() -> Library:
     try:
         lib = ffi.dlopen(path)
     except OSError as error:
-        msg = f"engine 'wasm3': {path} cannot be opened: {error}. {_REPAIR}"
+        reason = describe_open_failure(path, error)
+        msg = f"engine 'wasm3': {path} cannot be opened: {reason}. {_REPAIR}"
         raise EngineUnavailableError(msg) from error
     _check_symbols(lib, path)
     return Library(lib, path, version)

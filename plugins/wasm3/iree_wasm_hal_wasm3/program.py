@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from iree_wasm_hal.engine import PAGE_SIZE, TrapKind
+from iree_wasm_hal.engine import TrapKind
 from iree_wasm_hal.errors import ClosedError, EngineError, TrapError, WasmCompileError
 from iree_wasm_hal_wasm3.c_api import ffi
 from iree_wasm_hal_wasm3.runtime import Runtime
@@ -15,6 +15,9 @@ if TYPE_CHECKING:
     from iree_wasm_hal_wasm3.validation import ModuleInfo
 
 _MEMORY = 2  # kind of import
+_DATA = 11  # section
+_NOP = b"\1"
+_TRIAL_STACK_BYTE_LENGTH = 64 * 1024
 _KEPT_SECTIONS = frozenset({1, 3, 6, 9, 10, 11})
 """Types, functions, globals, elements, code and data. wasm3 reads a memory's limits and names only
 to allocate and copy them, and tables not at all."""
@@ -42,11 +45,11 @@ class Wasm3Program:
             raise WasmCompileError(msg)
         self.engine_token = engine_token
         self._info: ModuleInfo | None = info
-        self.wasm = _without_names(wasm, info)
+        self.wasm = _for_wasm3(wasm, info, _KEPT_SECTIONS)
         if self.foreign_import() is None:
             header = ffi.new("M3MemoryHeader *")
-            without_data = _without_names(wasm, info, _KEPT_SECTIONS - {11})
-            Runtime(lib, without_data, 2 * PAGE_SIZE, header).set_table_size(table_size(info))
+            without_data = _for_wasm3(wasm, info, _KEPT_SECTIONS - {_DATA})
+            Runtime(lib, without_data, _TRIAL_STACK_BYTE_LENGTH, header, table_size(info))
 
     def serialize(self) -> bytes:
         """Not possible: compiled code consists of pointers into the library."""
@@ -119,6 +122,13 @@ def _check_elements(info: ModuleInfo) -> None:
             raise TrapError(msg, kind=kind)
 
 
-def _without_names(wasm: bytes, info: ModuleInfo, kept: frozenset[int] = _KEPT_SECTIONS) -> bytes:
-    sections = [wasm[start:end] for number, start, end in info.sections if number in kept]
+def _for_wasm3(wasm: bytes, info: ModuleInfo, kept: frozenset[int]) -> bytes:
+    """The sections that wasm3 needs, with ``nop`` for code that cannot be reached.
+
+    wasm3's compiler goes wrong in dead code: it looks for operands that are not there.
+    """
+    code = bytearray(wasm)
+    for start, end in info.dead_code:
+        code[start:end] = _NOP * (end - start)
+    sections = [code[start:end] for number, start, end in info.sections if number in kept]
     return b"".join([wasm[:8], *sections])

@@ -40,6 +40,7 @@ class Runtime:
         wasm: bytes,
         value_stack_byte_length: int,
         header: Any,
+        table_size: int,
         link: Callable[[Any], None] | None = None,
     ) -> None:
         """Loads and compiles a module.
@@ -50,6 +51,7 @@ class Runtime:
                 memory through the header, whatever it declares.
             value_stack_byte_length: Size of the value stack.
             header: The ``M3MemoryHeader *`` of its memory.
+            table_size: Elements of its table.
             link: Binds the module's imported functions.
 
         Raises:
@@ -63,6 +65,7 @@ class Runtime:
         self._wasm = ffi.new("uint8_t[]", wasm)  # wasm3 reads it until the end
         self.module = self._parse(len(wasm))
         self.module.memory_imported = True  # or wasm3 would allocate one
+        self._make_table(table_size)
         self._check(lib.m3_LoadModule(self.pointer, self.module), lib.m3_FreeModule)
         if link:
             link(self.module)
@@ -84,16 +87,16 @@ class Runtime:
         msg = f"wasm3 0.5.0 cannot compile the module ({len(self._wasm)} bytes): {reason}"
         raise WasmCompileError(msg)
 
-    def set_table_size(self, size: int) -> None:
-        """Makes the table as large as it was declared: wasm3 knows the element segments alone."""
-        module, width = self.module, ffi.sizeof("M3Function *")
-        if size > module.table0_size:
-            table = self.lib.m3_Realloc(module.table0, size * width, module.table0_size * width)
-            if not table:
-                msg = f"wasm3 0.5.0 cannot allocate a table of {size} elements"
-                raise WasmCompileError(msg)
-            module.table0 = ffi.cast("M3Function **", table)
-            module.table0_size = size
+    def _make_table(self, size: int) -> None:
+        """Allocates the table: wasm3 does not read its section and grows it by segments alone."""
+        slots = max(size, 1)  # a table that is null counts as a failed allocation
+        table = self.lib.m3_Realloc(ffi.NULL, slots * ffi.sizeof("M3Function *"), 0)
+        if not table:
+            self.lib.m3_FreeModule(self.module)
+            msg = f"wasm3 0.5.0 cannot allocate a table of {size} elements"
+            raise WasmCompileError(msg)
+        self.module.table0 = ffi.cast("M3Function **", table)
+        self.module.table0_size = size
 
 
 def _new_runtime(lib: Any, stack_byte_length: int) -> Any:

@@ -64,6 +64,7 @@ class CodeState:
         self.use = FunctionUse(0)
         self._base = 0
         self._index = 0
+        self._dead_starts: dict[int, int] = {}
 
     def check(self, index: int, function_type: FunctionType, reader: Reader) -> FunctionFacts:
         """Checks one body.
@@ -165,11 +166,19 @@ class CodeState:
         if self.module.grows_memory_at is None:
             self.module.grows_memory_at = self._base + start
 
-    def set_unreachable(self) -> None:
-        """Makes the rest of the innermost block unreachable."""
+    def set_unreachable(self, position: int) -> None:
+        """Makes the rest of the innermost block unreachable, from a position."""
         height = self.frames[-1].height
         del self.stack[height:]
-        self.stack[-1] = UNREACHABLE
+        if self.stack[-1] == REACHABLE:
+            self._dead_starts[height] = position
+            self.stack[-1] = UNREACHABLE
+
+    def note_dead_code(self, height: int, end: int) -> None:
+        """Remembers what cannot be reached in a block that ends."""
+        start = self._dead_starts.pop(height)
+        if start < end:
+            self.module.dead_code.append((self._base + start, self._base + end))
 
     def fail(self, start: int, message: str) -> NoReturn:
         """Raises the error for the instruction at a position of the body."""

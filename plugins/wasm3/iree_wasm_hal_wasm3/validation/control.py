@@ -26,7 +26,7 @@ class ControlRules(CodeState):
 
     def _unreachable(self, start: int, position: int) -> int:
         del start
-        self.set_unreachable()
+        self.set_unreachable(position)
         return position
 
     def _block(self, start: int, position: int) -> int:
@@ -79,6 +79,8 @@ class ControlRules(CodeState):
         self.pop_types(start, frame.results)
         if self.stack[-1] not in {REACHABLE, UNREACHABLE}:
             self.fail(start, f"{len(self.stack) - frame.height} values too many in the block")
+        if self.stack[-1] == UNREACHABLE:
+            self.note_dead_code(frame.height, start)
         del self.stack[-1]
         del self.frames[-1]
 
@@ -90,7 +92,7 @@ class ControlRules(CodeState):
     def _br(self, start: int, position: int) -> int:
         label, position = self._label(start, position)
         self.pop_types(start, label)
-        self.set_unreachable()
+        self.set_unreachable(position)
         return position
 
     def _br_if(self, start: int, position: int) -> int:
@@ -115,7 +117,7 @@ class ControlRules(CodeState):
             if each and self.stack[-1] not in {each[0], ANY, UNREACHABLE}:
                 self.pop(each[0], start)
         self.pop_types(start, label)
-        self.set_unreachable()
+        self.set_unreachable(position)
         return position
 
     def _label(self, start: int, position: int) -> tuple[bytes, int]:
@@ -126,7 +128,7 @@ class ControlRules(CodeState):
 
     def _return(self, start: int, position: int) -> int:
         self.pop_types(start, self.results)
-        self.set_unreachable()
+        self.set_unreachable(position)
         return position
 
     def _call(self, start: int, position: int) -> int:

@@ -113,5 +113,7 @@ class ModuleInfo:
     data_count: int | None = None
     grows_memory_at: int | None = None
     """Byte offset of the first ``memory.grow``."""
+    dead_code: list[tuple[int, int]] = field(default_factory=list)
+    """Byte ranges of whole instructions that cannot be reached."""
     sections: list[tuple[int, int, int]] = field(default_factory=list)
     """Number, start (of the header) and end of each section that is no custom one."""

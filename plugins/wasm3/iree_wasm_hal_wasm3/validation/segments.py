@@ -19,7 +19,7 @@ __all__ = ["read_section_data", "read_section_elements"]
 
 def read_section_elements(reader: Reader, module: ModuleInfo) -> None:
     """The element section."""
-    for _ in range(reader.count("segments", 4)):
+    for _ in range(reader.count("segments")):
         if reader.u8() != 0:
             raise reader.failure("an element segment of a form that wasm3 does not have")
         if not module.tables:
@@ -35,7 +35,7 @@ def read_section_elements(reader: Reader, module: ModuleInfo) -> None:
 
 def read_section_data(reader: Reader, module: ModuleInfo) -> int:
     """The data section; how many segments it has."""
-    segment_count = reader.count("segments", 4)
+    segment_count = reader.count("segments")
     for _ in range(segment_count):
         if reader.u8() != 0:
             raise reader.failure("a data segment of a form that wasm3 does not have")
