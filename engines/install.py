@@ -47,7 +47,22 @@ def _opens(library: str) -> bool:
     return True
 
 
-_CARGO = _tool("cargo", None, "Rust 1.95 or newer, from rustup")
+def _cargo_works() -> bool:
+    """Whether cargo answers; makes rustup's answer where HOME is another than it was installed for.
+
+    rustup's cargo finds the toolchain by HOME, which may be an empty folder where things are
+    tested. It lies in ``.cargo/bin`` beside the ``.rustup`` that it was installed with.
+    """
+    cargo = shutil.which("cargo")
+    if cargo is None:
+        return False
+    toolchains = Path(cargo).parents[2] / ".rustup"
+    if not Path.home().joinpath(".rustup").exists() and toolchains.is_dir():
+        os.environ.setdefault("RUSTUP_HOME", str(toolchains))
+    return subprocess.run([cargo, "--version"], capture_output=True, check=False).returncode == 0
+
+
+_CARGO = Need("cargo", _cargo_works, None, "Rust 1.95 or newer, from rustup")
 _COMPILER = _tool("cc", "build-essential")
 _SIMDE = Path("/usr/include/simde/wasm/simd128.h")
 _JSC = "libjavascriptcoregtk-4.1.so.0"
