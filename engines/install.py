@@ -57,9 +57,13 @@ def _cargo_works() -> bool:
     if cargo is None:
         return False
     toolchains = Path(cargo).parents[2] / ".rustup"
-    if not Path.home().joinpath(".rustup").exists() and toolchains.is_dir():
+    if not _answers(cargo) and toolchains.is_dir():
         os.environ.setdefault("RUSTUP_HOME", str(toolchains))
-    return subprocess.run([cargo, "--version"], capture_output=True, check=False).returncode == 0
+    return _answers(cargo)
+
+
+def _answers(tool: str) -> bool:
+    return subprocess.run([tool, "--version"], capture_output=True, check=False).returncode == 0
 
 
 _CARGO = Need("cargo", _cargo_works, None, "Rust 1.95 or newer, from rustup")
