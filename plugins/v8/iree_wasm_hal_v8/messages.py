@@ -21,6 +21,8 @@ _TRAP_KINDS = {
     # V8 does not tell a NaN from a number that is too large.
     "float unrepresentable in integer range": TrapKind.INVALID_CONVERSION,
     "table index is out of bounds": TrapKind.UNDEFINED_ELEMENT,
+    # Of table.init; TrapKind has no word for tables outside of calls.
+    "element segment out of bounds": "out of bounds table access",
     # V8 does not tell an empty table slot from a function of another type.
     "function signature mismatch": TrapKind.INDIRECT_CALL_TYPE_MISMATCH,
     "null function or function signature mismatch": TrapKind.INDIRECT_CALL_TYPE_MISMATCH,
