@@ -19,6 +19,7 @@ from iree_wasm_hal.engine.contract import (
 )
 from iree_wasm_hal.engine.hookspecs import ENTRY_POINT_GROUP, hookimpl
 from iree_wasm_hal.engine.listing import EngineRecord, list_engines
+from iree_wasm_hal.engine.native_library import describe_open_failure
 from iree_wasm_hal.engine.probes import PROBES, Probe, probe_features
 from iree_wasm_hal.engine.registry import check_options, open_engine
 
@@ -39,6 +40,7 @@ __all__ = [
     "TrapKind",
     "WasmFunction",
     "check_options",
+    "describe_open_failure",
     "hookimpl",
     "list_engines",
     "open_engine",

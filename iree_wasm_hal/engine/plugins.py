@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from importlib import metadata
 
 from iree_wasm_hal.engine.hookspecs import ENTRY_POINT_GROUP
+from iree_wasm_hal.engine.known_engines import BUILD_NEEDS, KNOWN_ENGINES
 from iree_wasm_hal.errors import EngineUnavailableError
 
 __all__ = [
@@ -74,7 +75,14 @@ def did_you_mean(name: str, candidates: list[str]) -> str:
 def _not_installed(name: str) -> str:
     installed = installed_names()
     listed = f"Installed engines: {', '.join(installed)}" if installed else "No engine is installed"
+    if name not in KNOWN_ENGINES:
+        near = did_you_mean(name, sorted({*installed, *KNOWN_ENGINES}))
+        return (
+            f"there is no engine {name!r}{near}. {listed}. To install one: pip install "
+            f"'iree-wasm-hal[NAME]', where NAME is one of {', '.join(KNOWN_ENGINES)}"
+        )
+    needs = f" ({BUILD_NEEDS[name]})" if name in BUILD_NEEDS else ""
     return (
-        f"engine {name!r} is not installed{did_you_mean(name, installed)}. "
-        f"{listed}. To install it: pip install 'iree-wasm-hal[{name}]'"
+        f"engine {name!r} is not installed. {listed}. To install it: "
+        f"pip install 'iree-wasm-hal[{name}]'{needs}"
     )

@@ -189,7 +189,8 @@ class Device:
             ClosedError: The device is closed.
         """
         if not self._takes(executable_format):
-            raise incompatible_format_error([executable_format], index64=self._memory.type.index64)
+            index64 = self._memory.type.index64
+            raise incompatible_format_error([executable_format], self.engine.info, index64=index64)
         if SIGNAL_GUARD.is_disturbed():
             SIGNAL_GUARD.check(self.engine.info.name)
         with self._scheduler.lock:

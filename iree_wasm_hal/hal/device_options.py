@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from iree_wasm_hal.engine.contract import PAGE_SIZE, Feature, MemoryType
 from iree_wasm_hal.errors import ArgumentError, EngineError
+from iree_wasm_hal.hal.compatibility import able_engines
 from iree_wasm_hal.hal.suballocator import RESERVED_BYTE_LENGTH
 from iree_wasm_hal.hal.worker import STACK_BYTE_LENGTH
 
@@ -39,7 +40,8 @@ def check_threads(info: EngineInfo, threads: int) -> None:
         reasons = "; ".join(info.notes[feature] for feature in missing if feature in info.notes)
         raise EngineError(
             f"threads is {threads}, but {info.name} {info.version} lacks {names}"
-            f"{f' ({reasons})' if reasons else ''}; use one thread or another engine"
+            f"{f' ({reasons})' if reasons else ''}. Use one thread, or one of the engines that "
+            f"have what it takes: {able_engines(needed)}"
         )
 
 

@@ -10,8 +10,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from iree_wasm_hal.engine.contract import Feature
+from iree_wasm_hal.engine.contract import EngineInfo, Feature
 from iree_wasm_hal.errors import IncompatibleTargetError
+from iree_wasm_hal.hal.compatibility import compile_command
 
 __all__ = ["ExecutableFormat", "incompatible_format_error"]
 
@@ -56,20 +57,21 @@ class ExecutableFormat:
         return None
 
 
-def incompatible_format_error(formats: list[str], *, index64: bool) -> IncompatibleTargetError:
+def incompatible_format_error(
+    formats: list[str], engine: EngineInfo, *, index64: bool
+) -> IncompatibleTargetError:
     """The error for kernels in formats that a device does not take.
 
     Args:
         formats: What the program has to offer.
+        engine: The device's.
         index64: Whether the device's memory has 64-bit addresses.
     """
     offered = ", ".join(repr(name) for name in formats) or "none"
-    target = "wasm64" if index64 else "wasm32-simd128"
     expected = "system-wasm-wasm_64" if index64 else "system-wasm-wasm_32"
     native = [name for name in formats if name.startswith("embedded-elf-")]
     kind = f" (native code for {native[0].removeprefix('embedded-elf-')})" if native else ""
     return IncompatibleTargetError(
         f"the program's kernels have format {offered}{kind}; expected {expected!r}. Compile the "
-        f"model for WebAssembly: iree-wasm compile MODEL -o MODEL.vmfb --target {target} "
-        "(see docs/compiling.md)"
+        f"model for {engine.name}: {compile_command(engine, index64=index64)}"
     )

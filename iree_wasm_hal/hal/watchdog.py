@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from iree_wasm_hal.engine.contract import Feature
 from iree_wasm_hal.errors import EngineError, InterruptedCallError
+from iree_wasm_hal.hal.compatibility import able_engines
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -38,7 +39,8 @@ class Watchdog:
             reason = engine.notes.get(Feature.INTERRUPT, "it offers no way to")
             raise EngineError(
                 f"deadline_s is {deadline_s}, but {engine.name} {engine.version} cannot end a "
-                f"running kernel ({reason}); choose another engine or leave deadline_s unset"
+                f"running kernel ({reason}). Leave deadline_s unset, or use an engine that can: "
+                f"{able_engines([Feature.INTERRUPT])}"
             )
         self.deadline_s = deadline_s
         self._condition = threading.Condition()

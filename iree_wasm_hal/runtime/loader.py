@@ -7,6 +7,7 @@ import time
 from functools import partial
 from typing import TYPE_CHECKING
 
+from iree_wasm_hal.engine.contract import Feature
 from iree_wasm_hal.engine.registry import open_engine
 from iree_wasm_hal.errors import (
     ArgumentError,
@@ -82,11 +83,14 @@ def load(
     with contextlib.ExitStack() as cleanup:
         if device is None:
             opened = _engine(engine, cleanup)
+            memory64 = _needs_memory64(program)
+            if memory64:
+                check_features(f"{name}: the program", [Feature.MEMORY64], opened.info)
             device = Device(
                 opened,
                 threads=threads,
                 max_memory_bytes=max_memory_bytes,
-                memory64=_needs_memory64(program),
+                memory64=memory64,
                 deadline_s=deadline_s,
             )
             cleanup.callback(device.close)
@@ -147,7 +151,7 @@ def _incompatible(formats: list[str], device: Device, name: str) -> Incompatible
             check_features("the program's kernels", nearest.features, device.engine.info)
         except IncompatibleTargetError as missing:
             return IncompatibleTargetError(f"{name}: {missing}")
-    other_target = incompatible_format_error(formats, index64=index64)
+    other_target = incompatible_format_error(formats, device.engine.info, index64=index64)
     return IncompatibleTargetError(f"{name}: {other_target}")
 
 

@@ -58,14 +58,15 @@ def test_open_imports_the_named_plugin_only(site: Site) -> None:
 def test_missing_engine_names_the_pip_command(site: Site) -> None:
     site.install("alpha", _good("alpha"))
     message = _cause("quickjs")
-    assert "engine 'quickjs' is not installed" in message
-    assert "pip install 'iree-wasm-hal[quickjs]'" in message
+    assert "there is no engine 'quickjs'" in message
+    assert "pip install 'iree-wasm-hal[NAME]', where NAME is one of jsc, v8, wamr, " in message
     assert "Installed engines: alpha" in message
 
 
 def test_missing_engine_suggests_the_nearest(site: Site) -> None:
     site.install("alpha", _good("alpha"))
     assert "(did you mean 'alpha'?)" in _cause("alhpa")
+    assert "(did you mean 'wasmer'?)" in _cause("wasmr")
 
 
 @pytest.mark.parametrize(

@@ -12,6 +12,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
+from iree_wasm_hal.engine import describe_open_failure
 from iree_wasm_hal.errors import EngineError, EngineUnavailableError
 from iree_wasm_hal_v8.budget import ISOLATE_COUNT, MEMORY_BYTE_LENGTH, Budget
 from iree_wasm_hal_v8.c_api import NOT_INITIALIZED, ffi
@@ -109,7 +110,8 @@ def _load() -> Library:
         # Never unloaded: V8's threads run its code until the process ends.
         lib = ffi.dlopen(str(path), ffi.RTLD_NOW | getattr(ffi, "RTLD_NODELETE", 0))
     except OSError as error:
-        msg = f"engine 'v8': {path} cannot be opened: {error}. {_REPAIR}"
+        reason = describe_open_failure(path, error)
+        msg = f"engine 'v8': {path} cannot be opened: {reason}. {_REPAIR}"
         raise EngineUnavailableError(msg) from error
     _check_symbols(lib, path)
     _initialize(lib, icu_data_path)

@@ -7,6 +7,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
+from iree_wasm_hal.engine import describe_open_failure
 from iree_wasm_hal.errors import EngineUnavailableError
 from iree_wasm_hal_wamr.c_api import INTERFACE_VERSION, ffi
 
@@ -40,7 +41,8 @@ def load_library() -> Library:
     try:
         lib = ffi.dlopen(str(path))
     except OSError as error:
-        msg = f"engine 'wamr': {path} cannot be opened: {error}. {_REPAIR}"
+        reason = describe_open_failure(path, error)
+        msg = f"engine 'wamr': {path} cannot be opened: {reason}. {_REPAIR}"
         raise EngineUnavailableError(msg) from error
     _check_interface(lib, path)
     if not lib.iwh_wamr_initialize():

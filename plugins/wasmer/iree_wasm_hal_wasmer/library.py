@@ -9,6 +9,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
+from iree_wasm_hal.engine import describe_open_failure
 from iree_wasm_hal.errors import EngineUnavailableError
 from iree_wasm_hal_wasmer.c_api import ABI_VERSION, ffi, text
 
@@ -41,7 +42,8 @@ def load_library() -> Library:
     try:
         lib = ffi.dlopen(str(path))
     except OSError as error:
-        msg = f"engine 'wasmer': {path} cannot be opened: {error}. {_REPAIR}"
+        reason = describe_open_failure(path, error)
+        msg = f"engine 'wasmer': {path} cannot be opened: {reason}. {_REPAIR}"
         raise EngineUnavailableError(msg) from error
     _check_symbols(lib, path)
     abi_version = lib.iwh_wasmer_abi_version()

@@ -11,6 +11,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
+from iree_wasm_hal.engine import describe_open_failure
 from iree_wasm_hal.errors import EngineUnavailableError
 from iree_wasm_hal_wasmtime.c_api import ffi
 
@@ -55,7 +56,8 @@ def load_library() -> Library:
     try:
         lib = ffi.dlopen(str(path))
     except OSError as error:
-        msg = f"engine 'wasmtime': {path} cannot be opened: {error}. {_REPAIR}"
+        reason = describe_open_failure(path, error)
+        msg = f"engine 'wasmtime': {path} cannot be opened: {reason}. {_REPAIR}"
         raise EngineUnavailableError(msg) from error
     _check_symbols(lib, path)
     return Library(lib, str(path), version)
