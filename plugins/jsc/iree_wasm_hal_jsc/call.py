@@ -17,7 +17,10 @@ if TYPE_CHECKING:
 class InstanceOwner(Protocol):
     """An instance, as its functions see it."""
 
-    native: Entry | None
+    @property
+    def native(self) -> Entry | None:
+        """What the instance is made of; None when closed."""
+        ...
 
 
 def make_function(owner: InstanceOwner, wrapper: Any, signature: Signature) -> WasmFunction:

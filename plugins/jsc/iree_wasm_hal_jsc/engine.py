@@ -14,6 +14,7 @@ from iree_wasm_hal.engine import (
     probe_features,
 )
 from iree_wasm_hal.errors import ClosedError, EngineError, LimitError, WasmCompileError
+from iree_wasm_hal_jsc import self_test
 from iree_wasm_hal_jsc.c_api import ffi
 from iree_wasm_hal_jsc.instance import instantiate
 from iree_wasm_hal_jsc.library import load_library
@@ -21,17 +22,20 @@ from iree_wasm_hal_jsc.memory import JscMemory, create_memory
 from iree_wasm_hal_jsc.program import JscProgram, NativeProgram
 from iree_wasm_hal_jsc.virtual_machine import OperationError, VirtualMachine
 
+_RELAXED_NOTE = "needs JSC_useWasmRelaxedSIMD=1 when the library initialises itself"
+_ABSENT_NOTE = "this JavaScriptCore does not implement it"
 _NOTES = {
-    Feature.THREADS: "the C API gives no way to use a memory in a second virtual machine, and one "
-    "virtual machine runs one thread at a time",
-    Feature.SERIALIZE: "no API gives compiled code out",
-    Feature.INTERRUPT: "JavaScriptCore's watchdog stops JavaScript, never a wasm loop",
-    Feature.RELAXED_SIMD: "needs JSC_useWasmRelaxedSIMD=1 when the library initialises itself",
-    Feature.RELAXED_MADD: "needs JSC_useWasmRelaxedSIMD=1 when the library initialises itself",
-    Feature.RELAXED_DOT: "this JavaScriptCore does not implement it",
-    Feature.SHARED_MEMORY: "needs JSC_useSharedArrayBuffer=1 when the library initialises itself",
-    Feature.MEMORY64: "this JavaScriptCore does not implement it",
-    Feature.MULTI_MEMORY: "this JavaScriptCore does not implement it",
+    Feature.SIMD128: "needs JavaScriptCore's compilers, which are switched off here",
+    Feature.RELAXED_SIMD: "this JavaScriptCore implements it in part: no min, max and q15mulr",
+    Feature.RELAXED_MADD: _RELAXED_NOTE,
+    Feature.RELAXED_DOT: _ABSENT_NOTE,
+    Feature.MEMORY64: _ABSENT_NOTE,
+    Feature.MULTI_MEMORY: _ABSENT_NOTE,
+    Feature.SHARED_MEMORY: "this JavaScriptCore creates none",
+    Feature.THREADS: "one virtual machine runs one thread at a time, and no public API shares a "
+    "memory between two",
+    Feature.SERIALIZE: "no public API gives compiled code out",
+    Feature.INTERRUPT: "JavaScriptCore's watchdog stops JavaScript, never a loop in wasm",
 }
 
 
@@ -41,6 +45,7 @@ class JscEngine:
     def __init__(self) -> None:
         library = load_library()
         self._machine: VirtualMachine | None = VirtualMachine(library)
+        self_test.check(self._machine)
         features = self._probe()
         self._info = EngineInfo(
             name="jsc",
@@ -48,7 +53,7 @@ class JscEngine:
             library_path=library.path,
             memory_model=MemoryModel.IMPORTS,
             features=features,
-            notes={feature: note for feature, note in _NOTES.items() if feature not in features},
+            notes=_notes(features),
         )
 
     @property
@@ -79,8 +84,11 @@ class JscEngine:
 
     def create_memory(self, memory_type: MemoryType) -> Memory:
         """Creates a memory whose base address never changes."""
-        has_shared = Feature.SHARED_MEMORY in self._info.features
-        return create_memory(self._open(), memory_type, has_shared=has_shared)
+        machine = self._open()
+        if memory_type.shared and Feature.SHARED_MEMORY not in self._info.features:
+            msg = f"engine 'jsc' cannot create {memory_type}: it has no shared memories"
+            raise EngineError(msg)
+        return create_memory(machine, memory_type)
 
     def instantiate(self, program: Program, memory: Memory) -> Instance:
         """Binds a program to a memory."""
@@ -111,10 +119,17 @@ class JscEngine:
     def _probe(self) -> frozenset[Feature]:
         features = probe_features(self._validates)
         try:
-            create_memory(self._open(), MemoryType(1, 1, shared=True), has_shared=True).close()
+            create_memory(self._open(), MemoryType(1, 1, shared=True)).close()
         except LimitError:
             return features
         return features | {Feature.SHARED_MEMORY}
+
+
+def _notes(features: frozenset[Feature]) -> dict[Feature, str]:
+    notes = {feature: note for feature, note in _NOTES.items() if feature not in features}
+    if Feature.RELAXED_MADD in notes:
+        notes[Feature.RELAXED_SIMD] = _RELAXED_NOTE
+    return notes
 
 
 def _foreign(one: object) -> EngineError:

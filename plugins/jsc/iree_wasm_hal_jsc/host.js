@@ -14,6 +14,7 @@
 // puts the failure into host.text.
 (function () {
   "use strict";
+  if (typeof WebAssembly !== "object") throw new Error("WebAssembly is switched off");
   const MAILBOX_SLOT_COUNT = 1024; // the JavaScript API allows 1000 parameters
   const i64 = new BigInt64Array(MAILBOX_SLOT_COUNT);
   const i32 = new Int32Array(i64.buffer);

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import mmap
 import os
+import platform
 import sys
 from dataclasses import dataclass
 from functools import lru_cache
@@ -27,6 +29,9 @@ INSTALL = (
     "To install it: apt-get install libjavascriptcoregtk-4.1-0 (Debian, Ubuntu), "
     "dnf install javascriptcoregtk4.1 (Fedora) or pacman -S webkit2gtk-4.1 (Arch)"
 )
+_RESERVED_BYTE_LENGTH = 6 * 2**30
+"""What version 2.50 reserves at its start (5.2 GiB), rounded up. It touches little of it."""
+
 _OPTIONAL = frozenset({"JSSynchronousGarbageCollectForDebugging", "JSConfigureSignalForGC"})
 
 
@@ -52,18 +57,21 @@ def load_library() -> Library:
     """Opens and initialises the library, once per process.
 
     Raises:
-        EngineUnavailableError: It is missing, for another machine, or lacks functions; says which
-            packages bring it.
+        EngineUnavailableError: It is missing, for another machine, or lacks functions (says which
+            packages bring it), or the process has too little address space for it.
     """
     if not sys.platform.startswith("linux"):
         msg = f"engine 'jsc' needs WebKitGTK's JavaScriptCore, which {sys.platform} does not have"
         raise EngineUnavailableError(msg)
+    _check_address_space()
     with startup.options_in_environment():
         lib, name = _open()
         missing = _missing(lib)
         if missing - _OPTIONAL:
             listed = ", ".join(sorted(missing - _OPTIONAL))
-            msg = f"engine 'jsc': {name} lacks {listed}: it is no WebKitGTK 2.40 or newer. {INSTALL}"
+            msg = (
+                f"engine 'jsc': {name} lacks {listed}: it is no WebKitGTK 2.40 or newer. {INSTALL}"
+            )
             raise EngineUnavailableError(msg)
         if "JSConfigureSignalForGC" not in missing:
             startup.move_suspension_signal(lib.JSConfigureSignalForGC)
@@ -78,29 +86,50 @@ def load_library() -> Library:
 
 
 def _open() -> tuple[Any, str]:
-    """The library and its name: one that this process uses already, or the first that opens."""
+    """The library and its name: one that this process uses already, or the first that opens.
+
+    It stays when cffi closes it at the end of the process: JavaScriptCore's threads run on.
+    """
     failures = []
     for name in sorted(FILE_NAMES, key=_is_loaded, reverse=True):
         try:
-            return ffi.dlopen(name), name
+            return ffi.dlopen(name, os.RTLD_NOW | os.RTLD_NODELETE), name
         except OSError as error:
             failures.append(str(error))
     broken = [failure for failure in failures if "No such file" not in failure]
     if broken:
         msg = f"engine 'jsc': JavaScriptCore cannot be opened: {broken[0]}. {INSTALL}"
     else:
-        msg = f"engine 'jsc': JavaScriptCore ({FILE_NAMES[0]}) is not installed. {INSTALL}"
+        # Of a library for another machine, too, the dynamic linker says that there is no such file.
+        machine = platform.machine()
+        msg = (
+            f"engine 'jsc': JavaScriptCore ({FILE_NAMES[0]}) is not installed for {machine}. "
+            f"{INSTALL}"
+        )
     raise EngineUnavailableError(msg)
 
 
 def _is_loaded(name: str) -> bool:
-    """Whether the process has the library open. (cffi's own ``dlopen`` dies of RTLD_NOLOAD.)"""
+    """Whether the process has the library open."""
     libc = ffi.dlopen(None)
+    # cffi's own dlopen would die: it asks for a message where RTLD_NOLOAD leaves none.
     handle = libc.dlopen(name.encode(), os.RTLD_NOW | os.RTLD_NOLOAD)
     if handle == ffi.NULL:
         return False
     libc.dlclose(handle)
     return True
+
+
+def _check_address_space() -> None:
+    """Refuses where JavaScriptCore would abort the process for want of a reservation."""
+    try:
+        mmap.mmap(-1, _RESERVED_BYTE_LENGTH, mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS, 0).close()
+    except OSError as error:
+        msg = (
+            f"engine 'jsc': JavaScriptCore reserves {_RESERVED_BYTE_LENGTH} bytes of address "
+            f"space, and this process cannot: {error}. Raise its limit (ulimit -v)"
+        )
+        raise EngineUnavailableError(msg) from error
 
 
 def _missing(lib: Any) -> set[str]:

@@ -21,9 +21,11 @@ if TYPE_CHECKING:
 
 _MAX_PAGE_COUNT = 65536
 _MAPPINGS = Path("/proc/self/maps")
+_RESERVATION_BYTE_LENGTH = 2**32
 _NO_RESERVATION = (
-    "JavaScriptCore found no 4 GiB of address space to reserve for it, and a memory without that "
-    "moves when it grows"
+    "JavaScriptCore found no 4 GiB of address space to reserve for it, and without them it would "
+    "move when it grows. About 15 memories at a time have room in JavaScriptCore's cage; start the "
+    "process with GIGACAGE_ENABLED=0 to do without the cage, or raise its limit of address space"
 )
 
 
@@ -125,18 +127,11 @@ class JscMemory:
         return native
 
 
-def create_memory(
-    machine: VirtualMachine, memory_type: MemoryType, *, has_shared: bool
-) -> JscMemory:
+def create_memory(machine: VirtualMachine, memory_type: MemoryType) -> JscMemory:
     """Creates a memory.
 
-    Args:
-        machine: Where to create it.
-        memory_type: What to create.
-        has_shared: Whether the engine has shared memories.
-
     Raises:
-        EngineError: The limits make no valid type, or the engine has no such memories.
+        EngineError: The limits make no valid type.
         LimitError: The machine cannot give it.
     """
     limits = 0, memory_type.min_page_count, memory_type.max_page_count, _MAX_PAGE_COUNT
@@ -145,9 +140,6 @@ def create_memory(
             f"{memory_type} is no valid memory type of engine 'jsc': expected 32-bit addresses "
             f"and 0 <= min <= max <= {_MAX_PAGE_COUNT} pages"
         )
-        raise EngineError(msg)
-    if memory_type.shared and not has_shared:
-        msg = f"engine 'jsc' cannot create {memory_type}: it was started without shared memories"
         raise EngineError(msg)
     return JscMemory(memory_type, _new_native(machine, memory_type))
 
@@ -163,7 +155,8 @@ def _new_native(machine: VirtualMachine, memory_type: MemoryType) -> NativeMemor
         native = NativeMemory(machine, entry_id, minimum)
     may_move = minimum < maximum and not memory_type.shared
     if may_move and not _is_reserved(native.base, memory_type):
-        raise _limit_error(what, minimum, 0, _NO_RESERVATION)
+        msg = f"{what}: {_NO_RESERVATION}"
+        raise LimitError(msg, name="address space", asked=_RESERVATION_BYTE_LENGTH, allowed=0)
     return native
 
 

@@ -40,7 +40,9 @@ class NativeProgram(Entry):
     def __init__(self, machine: VirtualMachine, entry_id: int) -> None:
         super().__init__(machine, Table.PROGRAMS, entry_id)
         types = machine.receive("inspect", entry_id)
-        self._imports = [(f"{each['module']}.{each['name']}", each["kind"]) for each in types["imports"]]
+        self._imports = [
+            (f"{each['module']}.{each['name']}", each["kind"]) for each in types["imports"]
+        ]
         self._exports: dict[str, dict[str, Any]] = {each["name"]: each for each in types["exports"]}
 
     def check_imports(self) -> None:

@@ -21,8 +21,6 @@ if TYPE_CHECKING:
 OPTIONS: Mapping[str, str] = {
     # Off by default, and complete enough to be used.
     "JSC_useWasmRelaxedSIMD": "1",
-    # Shared memories come with it.
-    "JSC_useSharedArrayBuffer": "1",
     # The default of 8 reservations is a browser's; a memory without one would move when it grows.
     "JSC_maxNumWasmFastMemories": "10000",
 }

@@ -187,7 +187,7 @@ class VirtualMachine:
             self.run("release", table, entry_id)
             memories += table is Table.MEMORIES
         if memories:
-            # Address space is what runs out first (see memory.py), and the collector does not see it.
+            # Address space runs out first (see memory.py), and the collector does not see that.
             self._collect(self.context)
 
     def _bytes_of(self, name: str) -> Any:
@@ -213,7 +213,7 @@ class VirtualMachine:
         self.lib.JSEvaluateScript(self.context, script, ffi.NULL, ffi.NULL, 1, error)
         self.lib.JSStringRelease(script)
         if error[0] != ffi.NULL:
-            msg = f"engine 'jsc': this JavaScriptCore is too old: {self._text(error[0])}"
+            msg = f"engine 'jsc': this JavaScriptCore cannot be used: {self._text(error[0])}"
             raise EngineUnavailableError(msg)
 
     def _text(self, value: Any) -> str:

@@ -1,4 +1,5 @@
 import ctypes
+from typing import ClassVar
 
 from iree_wasm_hal_jsc.library import FILE_NAMES
 
@@ -15,7 +16,7 @@ def _version() -> str:
 class TestJsc(ConformanceSuite):
     engine_name = "jsc"
     engine_version = _version()
-    unsupported = {
+    unsupported: ClassVar[dict[str, str]] = {
         "relaxed-simd": "JavaScriptCore 2.50 lacks relaxed min, max and q15mulr",
         "relaxed-dot": "not in JavaScriptCore 2.50",
         "memory64": "not in JavaScriptCore 2.50",

@@ -1,0 +1,153 @@
+"""What child processes of the tests do, one function each: ``python jsc_steps.py NAME``."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import resource
+import signal
+import subprocess
+import sys
+import threading
+
+from iree_wasm_hal_jsc.library import FILE_NAMES
+
+from iree_wasm_hal.engine import Engine, Instance, Memory, MemoryType, open_engine
+from iree_wasm_hal.engine.conformance.suite import load_module
+from iree_wasm_hal.errors import EngineUnavailableError, LimitError, TrapError
+
+_GROWABLE = MemoryType(1, 16)
+
+
+def instantiate(engine: Engine, module: str) -> Instance:
+    program = engine.compile(load_module(module))
+    return engine.instantiate(program, engine.create_memory(_GROWABLE))
+
+
+def say(*words: object) -> None:
+    print(*words, flush=True)
+
+
+def features() -> None:
+    """Prints the features and the reasons for missing ones."""
+    try:
+        info = open_engine("jsc").info
+    except EngineUnavailableError as error:
+        say("unavailable:", error)
+        return
+    say(*sorted(feature.value for feature in info.features))
+    for feature, note in info.notes.items():
+        say(f"{feature.value}: {note}")
+
+
+def environment() -> None:
+    """Prints what of JavaScriptCore's options is left, here, in C and in child processes."""
+    open_engine("jsc")
+    getenv = ctypes.CDLL(None).getenv
+    getenv.restype = ctypes.c_char_p
+    child = subprocess.run(["env"], capture_output=True, text=True, check=True).stdout
+    name = "JSC_useWasmRelaxedSIMD"
+    say(os.environ.get(name), getenv(name.encode()), name in child)
+
+
+def initialised_by_another() -> None:
+    """Opens the engine in a process that has used the library already."""
+    library = ctypes.CDLL(FILE_NAMES[0])
+    library.JSGlobalContextCreate.restype = ctypes.c_void_p
+    library.JSGlobalContextCreate(None)
+    features()
+    instantiate(open_engine("jsc"), "integers").function("constant")()
+
+
+def user_signal() -> None:
+    """Uses SIGUSR1 before and after the engine, while the collector suspends threads."""
+    received = []
+    signal.signal(signal.SIGUSR1, lambda *_: received.append(1))
+    engine = open_engine("jsc")
+    stop = threading.Event()
+    function = instantiate(engine, "integers").function("constant")
+
+    def linger() -> None:
+        function()  # makes the thread one that the collector looks at
+        stop.wait()
+
+    threads = [threading.Thread(target=linger) for _ in range(3)]
+    for thread in threads:
+        thread.start()
+    for _ in range(20):
+        os.kill(os.getpid(), signal.SIGUSR1)
+        engine.create_memory(_GROWABLE).close()  # collects
+    stop.set()
+    for thread in threads:
+        thread.join()
+    say(len(received) > 0, signal.getsignal(signal.SIGUSR1) != signal.SIG_DFL)
+
+
+def leave_open() -> None:
+    """Ends with everything open, after a trap and with code being compiled."""
+    engine = open_engine("jsc")
+    memory = engine.create_memory(_GROWABLE)
+    traps = engine.instantiate(engine.compile(load_module("traps")), memory)
+    loops = engine.instantiate(engine.compile(load_module("loops")), memory)
+    loops.function("spin")(0, 3_000_000)
+    try:
+        traps.function("load32")(-1)
+    except TrapError as trap:
+        trap.extra = (engine, memory.view(), traps)  # type: ignore[attr-defined]  # a cycle
+        say(trap.kind)
+    sys.modules[__name__].kept = (engine, memory, memory.view())  # type: ignore[attr-defined]
+
+
+def leave_running() -> None:
+    """Ends while a daemon thread is in an endless loop of wasm."""
+    engine = open_engine("jsc")
+    memory = engine.create_memory(_GROWABLE)
+    spin = engine.instantiate(engine.compile(load_module("loops")), memory).function("spin_forever")
+    view = memory.view()
+    threading.Thread(target=spin, args=(0,), daemon=True).start()
+    ticks = threading.Event()
+    while view[0] == 0:
+        ticks.wait(0.001)
+    memory.close()
+    engine.close()
+    say("running")
+
+
+def too_little_address_space() -> None:
+    """Opens the engine under a limit at which JavaScriptCore itself would abort."""
+    resource.setrlimit(resource.RLIMIT_AS, (3 * 2**30, 3 * 2**30))
+    features()
+
+
+def little_address_space() -> None:
+    """Opens the engine under a limit that leaves room for no more than a reservation or two."""
+    resource.setrlimit(resource.RLIMIT_AS, (8 * 2**30, 8 * 2**30))
+    engine = open_engine("jsc")
+    fixed = engine.create_memory(MemoryType(16, 16))
+    program = engine.compile(load_module("memory"))
+    load = engine.instantiate(program, fixed).function("load32")
+    fixed.view()[8] = 7
+    say(load(8))
+    try:
+        load(16 * 65536 - 3)
+    except TrapError as trap:
+        say(trap.kind)
+    memories: list[Memory] = []
+    try:
+        while len(memories) < 10:
+            memories.append(engine.create_memory(_GROWABLE))
+    except LimitError as error:
+        say(error.name, error.asked)
+
+
+def many_memories() -> None:
+    """Holds 40 memories at a time."""
+    engine = open_engine("jsc")
+    memories = [engine.create_memory(MemoryType(1, 65536)) for _ in range(40)]
+    for memory in memories:
+        memory.grow(10)
+    say(len({memory.view()[:1].tobytes() for memory in memories}))
+
+
+if __name__ == "__main__":
+    globals()[sys.argv[1]]()
