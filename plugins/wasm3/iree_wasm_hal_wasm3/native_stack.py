@@ -47,6 +47,8 @@ class ThreadCheck(threading.local):
         Raises:
             EngineError: Its stack is smaller than twice the stack that wasm may use.
         """
+        if self.passed:
+            return
         byte_length = thread_stack_byte_length()
         if byte_length is not None and byte_length < self._required:
             msg = (

@@ -9,6 +9,7 @@ from iree_wasm_hal.errors import ClosedError, EngineError, TrapError, WasmCompil
 from iree_wasm_hal_wasm3.c_api import ffi
 from iree_wasm_hal_wasm3.runtime import Runtime
 from iree_wasm_hal_wasm3.validation import validate
+from iree_wasm_hal_wasm3.validation.limits import MAX_TABLE_SIZE
 
 if TYPE_CHECKING:
     from iree_wasm_hal.engine import Memory
@@ -42,6 +43,9 @@ class Wasm3Program:
                 f"memory.grow at byte offset {info.grows_memory_at:#x}: wasm3 0.5.0 would move the "
                 "memory; it is grown from outside"
             )
+            raise WasmCompileError(msg)
+        if table_size(info) > MAX_TABLE_SIZE:
+            msg = f"table of {table_size(info)} elements; wasm3 takes at most {MAX_TABLE_SIZE}"
             raise WasmCompileError(msg)
         self.engine_token = engine_token
         self._info: ModuleInfo | None = info

@@ -9,7 +9,7 @@ Spec: https://webassembly.github.io/spec/core/appendix/algorithm.html
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple, NoReturn
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, NoReturn
 
 from iree_wasm_hal_wasm3.validation.failure import InvalidWasmError
 from iree_wasm_hal_wasm3.validation.limits import FunctionUse
@@ -50,9 +50,11 @@ class CodeState:
         locals: Types of parameters and locals.
         results: The function's result types.
         use: What the function asks of wasm3's compiler.
+        handlers: For each opcode, what treats it: it takes this object and the positions of the
+            opcode and of the byte after it, and returns the position of the next instruction.
     """
 
-    handlers: list[Callable[[int, int], int]]
+    handlers: ClassVar[list[Callable[[Any, int, int], int]]]
 
     def __init__(self, module: ModuleInfo) -> None:
         self.module = module
@@ -126,7 +128,7 @@ class CodeState:
                     position = self.signed(position, 32)
                 push(I32)
             else:
-                position = handlers[opcode](start, position)
+                position = handlers[opcode](self, start, position)
         return position
 
     def u32(self, position: int) -> tuple[int, int]:

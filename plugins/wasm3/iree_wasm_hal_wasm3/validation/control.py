@@ -19,17 +19,16 @@ _EMPTY_BLOCK_TYPE = 0x40
 
 
 class ControlRules(CodeState):
-    """Handlers: each takes the positions of an opcode and of the byte after it.
+    """Handlers of control instructions."""
 
-    Each returns the position of the next instruction.
-    """
-
-    def _unreachable(self, start: int, position: int) -> int:
+    def unreachable(self, start: int, position: int) -> int:
+        """``unreachable``."""
         del start
         self.set_unreachable(position)
         return position
 
-    def _block(self, start: int, position: int) -> int:
+    def block(self, start: int, position: int) -> int:
+        """``block``, ``loop`` and ``if``."""
         opcode, block_type = self.code[start], self.code[position]
         if block_type == _EMPTY_BLOCK_TYPE:
             results = b""
@@ -51,11 +50,13 @@ class ControlRules(CodeState):
         return position + 1
 
     def _check_use(self, start: int) -> None:
-        excess = self.use.exceeded(len(self.stack))
+        depth = len(self.frames)
+        excess = self.use.exceeded(len(self.stack) - depth - 1, depth)
         if excess:
             self.fail(start, f"the function {excess}")
 
-    def _else(self, start: int, position: int) -> int:
+    def else_(self, start: int, position: int) -> int:
+        """``else``."""
         frame = self.frames[-1]
         if frame.opcode != _IF:
             self.fail(start, "there is no if")
@@ -64,7 +65,8 @@ class ControlRules(CodeState):
         self.frames.append(frame._replace(opcode=_ELSE))
         return position
 
-    def _end(self, start: int, position: int) -> int:
+    def end(self, start: int, position: int) -> int:
+        """``end``."""
         frame = self.frames[-1]
         if frame.opcode == _IF and frame.results:
             self.fail(start, "if without else cannot have a result")
@@ -89,20 +91,23 @@ class ControlRules(CodeState):
         for value_type in reversed(types):
             self.pop(value_type, start)
 
-    def _br(self, start: int, position: int) -> int:
+    def br(self, start: int, position: int) -> int:
+        """``br``."""
         label, position = self._label(start, position)
         self.pop_types(start, label)
         self.set_unreachable(position)
         return position
 
-    def _br_if(self, start: int, position: int) -> int:
+    def br_if(self, start: int, position: int) -> int:
+        """``br_if``."""
         label, position = self._label(start, position)
         self.pop(I32, start)
         self.pop_types(start, label)
         self.stack += label
         return position
 
-    def _br_table(self, start: int, position: int) -> int:
+    def br_table(self, start: int, position: int) -> int:
+        """``br_table``."""
         number, position = self.u32(position)
         if number >= len(self.code) - position:
             self.fail(start, f"{number} targets announced")
@@ -126,19 +131,22 @@ class ControlRules(CodeState):
             self.fail(start, f"label {depth} of {len(self.frames)}")
         return self.frames[-1 - depth].label, position
 
-    def _return(self, start: int, position: int) -> int:
+    def return_(self, start: int, position: int) -> int:
+        """``return``."""
         self.pop_types(start, self.results)
         self.set_unreachable(position)
         return position
 
-    def _call(self, start: int, position: int) -> int:
+    def call(self, start: int, position: int) -> int:
+        """``call``."""
         index, position = self.u32(position)
         if index >= len(self.module.functions):
             self.fail(start, f"function {index} of {len(self.module.functions)}")
         self._apply(start, self.module.functions[index])
         return position
 
-    def _call_indirect(self, start: int, position: int) -> int:
+    def call_indirect(self, start: int, position: int) -> int:
+        """``call_indirect``."""
         index, position = self.u32(position)
         if index >= len(self.module.types):
             self.fail(start, f"type {index} of {len(self.module.types)}")

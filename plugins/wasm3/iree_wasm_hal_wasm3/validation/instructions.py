@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from iree_wasm_hal_wasm3.validation.code import ANY
 from iree_wasm_hal_wasm3.validation.control import BLOCKS, ControlRules
 from iree_wasm_hal_wasm3.validation.module import F32, F64, I32, I64, TYPE_NAMES
@@ -16,11 +14,6 @@ from iree_wasm_hal_wasm3.validation.opcodes import (
     UNARY,
 )
 
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from iree_wasm_hal_wasm3.validation.module import ModuleInfo
-
 __all__ = ["CodeValidator"]
 
 _MEMORY_COPY, _MEMORY_FILL = 0x0A, 0x0B
@@ -30,26 +23,13 @@ _MEMORY_GROW = 0x40
 class CodeValidator(ControlRules):
     """One per module; ``check`` is called for each body."""
 
-    def __init__(self, module: ModuleInfo) -> None:
-        super().__init__(module)
-        self.handlers: list[Callable[[int, int], int]] = [self._unknown] * 256
-        for table, handler in (
-            (UNARY, self._unary),
-            (LOADS, self._load),
-            (STORES, self._store),
-            (BLOCKS, self._block),
-            ((0x3F, _MEMORY_GROW), self._memory_size),
-        ):
-            for opcode in table:
-                self.handlers[opcode] = handler
-        for opcode, name in _RULES.items():
-            self.handlers[opcode] = getattr(self, name)
-
-    def _unknown(self, start: int, position: int) -> int:
+    def unknown(self, start: int, position: int) -> int:
+        """Whatever is not in the dialect."""
         del position
         self.fail(start, "wasm3 does not have this instruction")
 
-    def _unary(self, start: int, position: int) -> int:
+    def unary(self, start: int, position: int) -> int:
+        """Operators of one operand."""
         opcode = self.code[start]
         if self.stack[-1] != OPERAND[opcode]:
             self.pop(OPERAND[opcode], start)
@@ -57,7 +37,8 @@ class CodeValidator(ControlRules):
         self.stack[-1] = RESULT[opcode]
         return position
 
-    def _load(self, start: int, position: int) -> int:
+    def load(self, start: int, position: int) -> int:
+        """Loads."""
         opcode = self.code[start]
         position = self._memarg(start, position, LOADS[opcode])
         if self.stack[-1] != I32:
@@ -66,7 +47,8 @@ class CodeValidator(ControlRules):
         self.stack[-1] = OPERAND[opcode]
         return position
 
-    def _store(self, start: int, position: int) -> int:
+    def store(self, start: int, position: int) -> int:
+        """Stores."""
         opcode = self.code[start]
         position = self._memarg(start, position, STORES[opcode])
         self.pop(OPERAND[opcode], start)
@@ -84,12 +66,14 @@ class CodeValidator(ControlRules):
         if not self.module.memories:
             self.fail(start, "there is no memory")
 
-    def _local_set(self, start: int, position: int) -> int:
+    def local_set(self, start: int, position: int) -> int:
+        """``local.set``."""
         index, position = self._local(start, position)
         self.pop(self.locals[index], start)
         return position
 
-    def _local_tee(self, start: int, position: int) -> int:
+    def local_tee(self, start: int, position: int) -> int:
+        """``local.tee``."""
         index, position = self._local(start, position)
         self.pop(self.locals[index], start)
         self.stack.append(self.locals[index])
@@ -101,12 +85,14 @@ class CodeValidator(ControlRules):
             self.fail(start, f"local {index} of {len(self.locals)}")
         return index, position
 
-    def _global_get(self, start: int, position: int) -> int:
+    def global_get(self, start: int, position: int) -> int:
+        """``global.get``."""
         index, position = self._global(start, position)
         self.stack.append(self.module.globals[index].value_type)
         return position
 
-    def _global_set(self, start: int, position: int) -> int:
+    def global_set(self, start: int, position: int) -> int:
+        """``global.set``."""
         index, position = self._global(start, position)
         if not self.module.globals[index].mutable:
             self.fail(start, f"global {index} is immutable")
@@ -119,30 +105,36 @@ class CodeValidator(ControlRules):
             self.fail(start, f"global {index} of {len(self.module.globals)}")
         return index, position
 
-    def _i64_const(self, start: int, position: int) -> int:
+    def i64_const(self, start: int, position: int) -> int:
+        """``i64.const``."""
         del start
         self.stack.append(I64)
         return self.signed(position, 64)
 
-    def _f32_const(self, start: int, position: int) -> int:
+    def f32_const(self, start: int, position: int) -> int:
+        """``f32.const``."""
         del start
         self.stack.append(F32)
         return position + 4
 
-    def _f64_const(self, start: int, position: int) -> int:
+    def f64_const(self, start: int, position: int) -> int:
+        """``f64.const``."""
         del start
         self.stack.append(F64)
         return position + 8
 
-    def _nop(self, start: int, position: int) -> int:
+    def nop(self, start: int, position: int) -> int:
+        """``nop``."""
         del start
         return position
 
-    def _drop(self, start: int, position: int) -> int:
+    def drop(self, start: int, position: int) -> int:
+        """``drop``."""
         self.pop_any(start)
         return position
 
-    def _select(self, start: int, position: int) -> int:
+    def select(self, start: int, position: int) -> int:
+        """``select`` without a type."""
         self.pop(I32, start)
         second, first = self.pop_any(start), self.pop_any(start)
         if first != second and ANY not in {first, second}:
@@ -150,7 +142,8 @@ class CodeValidator(ControlRules):
         self.stack.append(first or second)
         return position
 
-    def _memory_size(self, start: int, position: int) -> int:
+    def memory_size(self, start: int, position: int) -> int:
+        """``memory.size`` and ``memory.grow``."""
         if self.code[position] != 0:
             self.fail(start, "zero byte expected")
         self._need_memory(start)
@@ -160,7 +153,8 @@ class CodeValidator(ControlRules):
         self.stack.append(I32)
         return position + 1
 
-    def _prefixed(self, start: int, position: int) -> int:
+    def prefixed(self, start: int, position: int) -> int:
+        """Saturating truncation, ``memory.copy`` and ``memory.fill``."""
         opcode = self.code[position]  # wasm3 reads one byte where LEB128 allows more
         position += 1
         if opcode < len(SATURATING):
@@ -180,25 +174,33 @@ class CodeValidator(ControlRules):
         return position
 
 
+# Handlers are functions, not methods of one validator, which would keep itself alive.
 _RULES = {
-    0x00: "_unreachable",
-    0x01: "_nop",
-    0x05: "_else",
-    0x0B: "_end",
-    0x0C: "_br",
-    0x0D: "_br_if",
-    0x0E: "_br_table",
-    0x0F: "_return",
-    0x10: "_call",
-    0x11: "_call_indirect",
-    0x1A: "_drop",
-    0x1B: "_select",
-    0x21: "_local_set",
-    0x22: "_local_tee",
-    0x23: "_global_get",
-    0x24: "_global_set",
-    0x42: "_i64_const",
-    0x43: "_f32_const",
-    0x44: "_f64_const",
-    0xFC: "_prefixed",
+    0x00: CodeValidator.unreachable,
+    0x01: CodeValidator.nop,
+    0x05: CodeValidator.else_,
+    0x0B: CodeValidator.end,
+    0x0C: CodeValidator.br,
+    0x0D: CodeValidator.br_if,
+    0x0E: CodeValidator.br_table,
+    0x0F: CodeValidator.return_,
+    0x10: CodeValidator.call,
+    0x11: CodeValidator.call_indirect,
+    0x1A: CodeValidator.drop,
+    0x1B: CodeValidator.select,
+    0x21: CodeValidator.local_set,
+    0x22: CodeValidator.local_tee,
+    0x23: CodeValidator.global_get,
+    0x24: CodeValidator.global_set,
+    0x3F: CodeValidator.memory_size,
+    0x40: CodeValidator.memory_size,
+    0x42: CodeValidator.i64_const,
+    0x43: CodeValidator.f32_const,
+    0x44: CodeValidator.f64_const,
+    0xFC: CodeValidator.prefixed,
 }
+_RULES.update(dict.fromkeys(BLOCKS, CodeValidator.block))
+_RULES.update(dict.fromkeys(UNARY, CodeValidator.unary))
+_RULES.update(dict.fromkeys(LOADS, CodeValidator.load))
+_RULES.update(dict.fromkeys(STORES, CodeValidator.store))
+CodeValidator.handlers = [_RULES.get(opcode, CodeValidator.unknown) for opcode in range(256)]

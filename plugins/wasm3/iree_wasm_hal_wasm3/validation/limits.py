@@ -16,7 +16,7 @@ from iree_wasm_hal_wasm3.validation.module import F64, I64, FunctionFacts
 if TYPE_CHECKING:
     from iree_wasm_hal_wasm3.validation.module import FunctionType
 
-__all__ = ["MAX_PARAMETER_COUNT", "FunctionUse"]
+__all__ = ["MAX_PARAMETER_COUNT", "MAX_TABLE_SIZE", "FunctionUse"]
 
 MAX_PARAMETER_COUNT = 1000
 """``d_m3MaxSaneFunctionArgRetCount`` (m3_core.h)."""
@@ -24,6 +24,9 @@ _MAX_STACK_HEIGHT = 2000  # d_m3MaxFunctionStackHeight (m3_config.h)
 _MAX_SLOT_COUNT = 4000  # d_m3MaxFunctionSlots
 _CONSTANT_SLOT_COUNT = 120  # d_m3MaxConstantTableSize
 _SPARE = 16
+_MAX_BLOCK_DEPTH = 1000
+MAX_TABLE_SIZE = 100_000
+"""``d_m3MaxSaneTableSize``."""
 
 
 @dataclass(slots=True)
@@ -57,8 +60,15 @@ class FunctionUse:
         fixed = 2 * (len(function_type.results) + parameter_count) + locals_slots
         return cls(fixed, len(local_types))
 
-    def exceeded(self, height: int) -> str | None:
-        """What would overrun wasm3's arrays with so many operands on the stack, if anything."""
+    def exceeded(self, height: int, depth: int) -> str | None:
+        """What is too much for wasm3, if anything.
+
+        Args:
+            height: Operands on the stack.
+            depth: Blocks that are open.
+        """
+        if depth > _MAX_BLOCK_DEPTH:
+            return f"has blocks nested deeper than {_MAX_BLOCK_DEPTH}; wasm3 recurses over them"
         values = self.local_count + height + self.block_results + _SPARE
         if values > _MAX_STACK_HEIGHT:
             return f"needs {values} values at once; wasm3 has room for {_MAX_STACK_HEIGHT}"
