@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import selectors
 import signal
 import subprocess
@@ -17,29 +18,29 @@ if TYPE_CHECKING:
 
 __all__ = ["run_engine"]
 
-_ANSWER_TIMEOUT_S = 120.0
+_ANSWER_TIMEOUT_S = 30.0
+_WORKER = Path(__file__).with_name("spec_worker.py")
 # A script in which more commands than this kill the engine is given up.
 _MAX_DEATHS = 20
 
 
-class _Died(Exception):
+class _DiedError(Exception):
     """The child ended or gave no answer; the text says how."""
 
 
 class _Child:
     """One engine in a process of its own."""
 
-    def __init__(self, engine_name: str) -> None:
-        worker = Path(__file__).with_name("spec_worker.py")
+    def __init__(self, engine_name: str, worker: Path) -> None:
         self._process = subprocess.Popen(
             [sys.executable, str(worker), engine_name],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
-            text=True,
         )
-        self._input = cast("IO[str]", self._process.stdin)
-        self._output = cast("IO[str]", self._process.stdout)
+        self._input = cast("IO[bytes]", self._process.stdin)
+        self._output = cast("IO[bytes]", self._process.stdout)
+        self._received = b""
         self._selector = selectors.DefaultSelector()
         self._selector.register(self._output, selectors.EVENT_READ)
         self.version: str = self._answer()["version"]
@@ -49,10 +50,10 @@ class _Child:
         """Runs a script; ``line`` is the last command that was begun, where it traces."""
         request = {"script": script.name, "skip": sorted(skip), "trace": trace}
         try:
-            self._input.write(json.dumps(request) + "\n")
+            self._input.write(json.dumps(request).encode() + b"\n")
             self._input.flush()
         except BrokenPipeError as error:
-            raise _Died(self._how()) from error
+            raise _DiedError(self._how()) from error
         while "line" in (answer := self._answer()):
             self.line = answer["line"]
         return Outcome.from_json(answer["outcome"])
@@ -66,13 +67,15 @@ class _Child:
         self._output.close()
 
     def _answer(self) -> dict[str, Any]:
-        # The child answers in whole lines, one at a time, so that the buffer is empty here.
-        if not self._selector.select(_ANSWER_TIMEOUT_S):
-            msg = f"no end within {_ANSWER_TIMEOUT_S:.0f} s"
-            raise _Died(msg)
-        line = self._output.readline()
-        if not line:
-            raise _Died(self._how())
+        while b"\n" not in self._received:
+            if not self._selector.select(_ANSWER_TIMEOUT_S):
+                msg = f"no end within {_ANSWER_TIMEOUT_S:.0f} s"
+                raise _DiedError(msg)
+            received = os.read(self._output.fileno(), 1 << 16)
+            if not received:
+                raise _DiedError(self._how())
+            self._received += received
+        line, _, self._received = self._received.partition(b"\n")
         answer: dict[str, Any] = json.loads(line)
         return answer
 
@@ -83,35 +86,42 @@ class _Child:
         return f"the engine's process ended with {status}"
 
 
-def run_engine(engine_name: str, scripts: list[Script]) -> tuple[str, dict[str, Outcome]]:
+def run_engine(
+    engine_name: str, scripts: list[Script], worker: Path = _WORKER
+) -> tuple[str, dict[str, Outcome]]:
     """Runs scripts on an engine.
+
+    Args:
+        engine_name: Its entry point.
+        scripts: What to run.
+        worker: The program of the child process.
 
     Returns:
         The engine's version, and an outcome per script name.
     """
-    child = _Child(engine_name)
+    child = _Child(engine_name, worker)
     version, outcomes = child.version, {}
     try:
         for script in scripts:
             try:
                 outcomes[script.name] = child.run(script, skip=frozenset(), trace=False)
-            except _Died:
+            except _DiedError:
                 child.close()
-                outcomes[script.name] = _run_deadly(engine_name, script)
-                child = _Child(engine_name)
+                outcomes[script.name] = _run_deadly(engine_name, script, worker)
+                child = _Child(engine_name, worker)
     finally:
         child.close()
     return version, outcomes
 
 
-def _run_deadly(engine_name: str, script: Script) -> Outcome:
+def _run_deadly(engine_name: str, script: Script, worker: Path) -> Outcome:
     """Runs a script that kills its process: finds each command that does, and the rest."""
     deadly: dict[int, str] = {}
     while len(deadly) < _MAX_DEATHS:
-        child = _Child(engine_name)
+        child = _Child(engine_name, worker)
         try:
             outcome = child.run(script, skip=frozenset(deadly), trace=True)
-        except _Died as death:
+        except _DiedError as death:
             deadly[child.line] = str(death)
         else:
             outcome.failures += [Failure(line, what) for line, what in deadly.items()]

@@ -10,10 +10,27 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-__all__ = ["FOLDER", "GROUPS", "Module", "Refusal", "Script", "Step", "load_scripts"]
+__all__ = [
+    "FOLDER",
+    "GROUPS",
+    "SELF_CHECK",
+    "STAMP",
+    "Module",
+    "Refusal",
+    "Script",
+    "Step",
+    "load_script",
+    "load_scripts",
+]
 
 FOLDER = Path(__file__).parents[2] / "build" / "spec-tests"
 """Where ``convert.py`` writes."""
+
+SELF_CHECK = "self-check/false"
+"""A script of ours in which every assertion is false."""
+
+STAMP = FOLDER / "converter.sha256"
+"""What the folder was made by."""
 
 GROUPS = (
     "memory",
@@ -62,7 +79,7 @@ class Module:
     writes: tuple[tuple[int, bytes], ...]
     """Byte offsets and bytes that the host writes to the memory first."""
     instantiates: bool
-    """Whether it must instantiate, or must not."""
+    """Whether it must become an instance, or must not."""
     steps: tuple[Step, ...]
 
     @property
@@ -95,8 +112,9 @@ class Script:
 
 
 def load_scripts(folder: Path = FOLDER) -> list[Script]:
-    """Reads all converted scripts, sorted by name."""
-    scripts = [_load(path) for path in sorted(folder.rglob("*.json"))]
+    """Reads all converted scripts of the suite, sorted by name."""
+    names = {str(path.relative_to(folder).with_suffix("")) for path in folder.rglob("*.json")}
+    scripts = [load_script(name, folder) for name in sorted(names - {SELF_CHECK})]
     unknown = {script.group for script in scripts} - set(GROUPS)
     if unknown or not scripts:
         msg = f"{folder} holds {len(scripts)} scripts, with unknown groups {unknown}"
@@ -104,7 +122,9 @@ def load_scripts(folder: Path = FOLDER) -> list[Script]:
     return scripts
 
 
-def _load(path: Path) -> Script:
+def load_script(name: str, folder: Path = FOLDER) -> Script:
+    """Reads one converted script."""
+    path = folder / f"{name}.json"
     document = json.loads(path.read_bytes())
     binaries = path.with_suffix(".bin").read_bytes()
     return Script(
@@ -125,7 +145,9 @@ def _module(document: dict[str, Any], binaries: bytes) -> Module:
         wasm=_cut(document["wasm"], binaries),
         features=frozenset(document["features"]),
         memory=document["memory"],
-        writes=tuple((one["byte_offset"], _cut(one["bytes"], binaries)) for one in document["writes"]),
+        writes=tuple(
+            (one["byte_offset"], _cut(one["bytes"], binaries)) for one in document["writes"]
+        ),
         instantiates=document["instantiates"],
         steps=tuple(_step(one) for one in document["steps"]),
     )

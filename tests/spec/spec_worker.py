@@ -12,25 +12,28 @@ import sys
 from typing import TYPE_CHECKING, Any
 
 from spec_execution import run_script
-from spec_scripts import load_scripts
+from spec_scripts import load_script
 
 from iree_wasm_hal.engine import open_engine
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from io import TextIOWrapper
 
+    from iree_wasm_hal.engine import Engine
 
-def main() -> None:
+
+def serve(open_: Callable[[], Engine]) -> None:
+    """Opens an engine and runs what standard input asks for."""
     # Engines may print: only answers reach the parent.
     answers = os.fdopen(os.dup(sys.stdout.fileno()), "w", encoding="utf-8")
     os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
-    engine = open_engine(sys.argv[1])
-    scripts = {script.name: script for script in load_scripts()}
+    engine = open_()
     _answer(answers, {"version": engine.info.version})
     for request in sys.stdin:
         asked = json.loads(request)
         trace = (lambda line: _answer(answers, {"line": line})) if asked["trace"] else None
-        outcome = run_script(engine, scripts[asked["script"]], trace, frozenset(asked["skip"]))
+        outcome = run_script(engine, load_script(asked["script"]), trace, frozenset(asked["skip"]))
         _answer(answers, {"outcome": outcome.to_json()})
 
 
@@ -40,4 +43,4 @@ def _answer(answers: TextIOWrapper, document: dict[str, Any]) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    serve(lambda: open_engine(sys.argv[1]))

@@ -2,8 +2,8 @@
 
 use anyhow::{Context, Result, bail};
 use wasm_encoder::reencode::{self, Reencode};
-use wasm_encoder::{ConstExpr, Encode, Instruction};
-use wasmparser::Operator;
+use wasm_encoder::{ConstExpr, ElementSection, Encode, Instruction};
+use wasmparser::{Element, ElementItems, ElementKind, Operator};
 
 /// A constant of a numeric type; floats as their bits.
 #[derive(Clone, Copy)]
@@ -69,7 +69,8 @@ fn combine(operator: &Operator, operands: (Constant, Constant)) -> Result<Consta
     })
 }
 
-/// Copies sections; `global.get` of an imported global in a constant expression becomes its value,
+/// Copies sections in their oldest encoding, so that engines without newer ones can read them.
+/// `global.get` of an imported global in a constant expression becomes its value,
 /// since a global that is no import may be read there only with the garbage collection proposal.
 pub struct Inliner<'a> {
     /// Values of the imported globals, by index.
@@ -96,5 +97,18 @@ impl Reencode for Inliner<'_> {
             }
         }
         Ok(ConstExpr::raw(bytes))
+    }
+
+    fn parse_element(
+        &mut self,
+        elements: &mut ElementSection,
+        mut element: Element<'_>,
+    ) -> Result<(), reencode::Error<Self::Error>> {
+        if let (ElementKind::Active { table_index, .. }, ElementItems::Functions(_)) =
+            (&mut element.kind, &element.items)
+        {
+            *table_index = table_index.filter(|index| *index != 0);
+        }
+        reencode::utils::parse_element(self, elements, element)
     }
 }

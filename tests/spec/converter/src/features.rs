@@ -4,9 +4,11 @@ use wasmparser::{BinaryReader, CodeSectionReader, Operator, Validator, WasmFeatu
 
 use crate::binary::{Module, section};
 
-/// Names as in `iree_wasm_hal.engine.Feature`.
+/// Names as in `iree_wasm_hal.engine.Feature`; the runner finds out those that are not there.
 const FEATURES: &[(&str, WasmFeatures)] = &[
-    ("bulk-memory", WasmFeatures::BULK_MEMORY),
+    // The contract means filling and copying of memories by it, as compilers do.
+    ("bulk-memory", WasmFeatures::BULK_MEMORY_OPT),
+    ("passive-segments", WasmFeatures::BULK_MEMORY.difference(WasmFeatures::BULK_MEMORY_OPT)),
     ("sign-ext", WasmFeatures::SIGN_EXTENSION),
     ("nontrapping-fptoint", WasmFeatures::SATURATING_FLOAT_TO_INT),
     ("multivalue", WasmFeatures::MULTI_VALUE),

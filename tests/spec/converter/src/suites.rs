@@ -28,7 +28,7 @@ const PROPOSALS: &[(Proposal, &str)] = &[
 ];
 
 /// The scripts of WebAssembly 2.0 (without SIMD, which is a folder of its own) and of the
-/// proposals that the engine contract has a feature for.
+/// proposals that the engine contract has a feature for; and one of ours that checks the runner.
 pub fn sources() -> Vec<Source> {
     let mut found: Vec<Source> = spec(SpecVersion::V2)
         .map(|file| source(&file, group_of_core_file(stem(file.name()))))
@@ -36,6 +36,12 @@ pub fn sources() -> Vec<Source> {
     for &(which, group) in PROPOSALS {
         found.extend(proposal(which).map(|file| source(&file, group)));
     }
+    found.push(Source {
+        suite: "self-check".to_string(),
+        name: "false".to_string(),
+        group: "",
+        text: include_str!("self_check.wast"),
+    });
     found.sort_by(|a, b| (&a.suite, &a.name).cmp(&(&b.suite, &b.name)));
     found
 }
