@@ -10,6 +10,7 @@ use crate::failure::{Failure, Kind};
 use crate::interruption::Control;
 use crate::memory::Memory;
 use crate::program::Program;
+use crate::safepoints;
 use crate::tunables::MemoryLender;
 
 /// An exported function of integers; it lives in its instance.
@@ -36,7 +37,7 @@ pub struct Instance {
     contents: Mutex<Contents>,
     pub control: Arc<Control>,
     pub vm_config: VMConfig,
-    _program: Arc<Program>,
+    program: Arc<Program>,
 }
 
 // SAFETY: Wasmer's store is not Send because of host functions and references in it, and there are
@@ -76,7 +77,7 @@ impl Instance {
             }),
             control: Arc::new(Control::new(program.code.clone())),
             vm_config: program.engine.vm_config(),
-            _program: Arc::clone(program),
+            program: Arc::clone(program),
         })
     }
 
@@ -95,6 +96,13 @@ impl Instance {
             return Ok(&raw const **function);
         }
         let function = Box::new(look_up(&contents.instance, &contents.store, name)?);
+        if contents.functions.is_empty() {
+            // SAFETY: the function is one of compiled code, so its environment is the instance's
+            // context; no call has been made yet.
+            unsafe {
+                safepoints::install(function.anyfunc.vmctx.vmctx, self.program.module.info())
+            };
+        }
         let pointer = &raw const *function;
         contents.functions.push((name.to_owned(), function));
         Ok(pointer)

@@ -5,7 +5,7 @@
 //! thread go on in `stop`, which leaves the call as a trap does: no frame but compiled code is
 //! skipped, so no lock stays held and nothing leaks. If it arrives elsewhere, in a library call or
 //! before the first instruction, nothing happens, and a helper thread sends it again until the call
-//! has ended.
+//! has ended. Library calls that may take long look themselves when they are done (`safepoints`).
 //!
 //! Wasmer's own `experimental-host-interrupt` does the like with SIGUSR1, but its handler aborts
 //! the process on a SIGUSR1 that Wasmer did not send (JavaScriptCore's collector sends such), and
@@ -234,6 +234,17 @@ unsafe extern "C" fn on_signal(
         if in_code && control.cancelled.load(Ordering::SeqCst) {
             registers::go_on_in(context, stop);
         }
+    }
+}
+
+/// Ends the call that this thread runs if it was cancelled; for the end of a library call.
+///
+/// Compiled code must have called here with no destructor in between.
+pub fn safepoint() {
+    // SAFETY: a control outlives its call.
+    let control = unsafe { CURRENT.get().as_ref() };
+    if control.is_some_and(|control| control.cancelled.load(Ordering::SeqCst)) {
+        stop();
     }
 }
 

@@ -16,4 +16,5 @@ mod instance;
 mod interruption;
 mod memory;
 mod program;
+mod safepoints;
 mod tunables;

@@ -18,6 +18,7 @@ use wasmer::sys::vm::{
 use wasmer::{MemoryType, Pages};
 
 use crate::failure::{Failure, Kind};
+use crate::interruption::safepoint;
 
 /// A handle as Wasmer's stores keep it.
 pub type Handle = Box<dyn LinearMemory + Send + Sync + 'static>;
@@ -105,7 +106,9 @@ impl LinearMemory for Memory {
             return Err(WaiterError::Unimplemented); // waiting needs a shared memory: it traps
         }
         // SAFETY: the caller's promise is handed on.
-        unsafe { self.0.do_wait(address, expected, timeout) }
+        let outcome = unsafe { self.0.do_wait(address, expected, timeout) };
+        safepoint();
+        outcome
     }
 
     fn do_notify(&mut self, address: u32, count: u32) -> u32 {

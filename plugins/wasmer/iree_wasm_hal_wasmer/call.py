@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 from typing import TYPE_CHECKING, Any, Protocol
 
 from iree_wasm_hal.errors import ArgumentError, ClosedError
@@ -10,6 +9,7 @@ from iree_wasm_hal_wasmer.c_api import ffi
 from iree_wasm_hal_wasmer.failures import call_error, take_failure
 
 if TYPE_CHECKING:
+    import threading
     from collections.abc import Callable
 
     from iree_wasm_hal.engine import WasmFunction

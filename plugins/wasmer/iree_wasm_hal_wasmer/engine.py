@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from iree_wasm_hal.engine import (
     Engine,
@@ -17,12 +17,14 @@ from iree_wasm_hal.engine import (
 )
 from iree_wasm_hal.errors import ClosedError, EngineError, WasmCompileError
 from iree_wasm_hal_wasmer.c_api import COMPILERS, FAILURE_COMPILE, FAILURE_PANIC, ffi
-from iree_wasm_hal_wasmer.config import EngineOptions
 from iree_wasm_hal_wasmer.failures import general_error, take_failure
 from iree_wasm_hal_wasmer.instance import WasmerInstance
 from iree_wasm_hal_wasmer.library import Library, load_library
 from iree_wasm_hal_wasmer.memory import NO_MEMORY64, WasmerMemory, create_memory
 from iree_wasm_hal_wasmer.program import WasmerProgram
+
+if TYPE_CHECKING:
+    from iree_wasm_hal_wasmer.config import EngineOptions
 
 _SIMD = (
     Feature.SIMD128,
@@ -35,7 +37,10 @@ _NOTES = {
     Feature.TAIL_CALL: "Wasmer's compilers implement no tail calls, only its LLVM one does",
     Feature.INTERRUPT: "needs Linux on x86-64 or aarch64",
 }
-_SINGLEPASS_NOTES = dict.fromkeys(_SIMD, "Singlepass has no SIMD; open with compiler='cranelift'")
+_SINGLEPASS_NOTES = {
+    **dict.fromkeys(_SIMD, "Singlepass has no SIMD; open with compiler='cranelift'"),
+    Feature.EXCEPTIONS: "Singlepass has no exceptions; open with compiler='cranelift'",
+}
 
 
 class WasmerEngine:
