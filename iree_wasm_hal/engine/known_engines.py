@@ -27,7 +27,7 @@ KNOWN_ENGINES: Mapping[str, frozenset[Feature]] = {
     - _RELAXED
     - {Feature.MEMORY64, Feature.MULTI_MEMORY, Feature.EXCEPTIONS, Feature.SERIALIZE},
     "wasm3": frozenset({Feature.BULK_MEMORY, Feature.SIGN_EXTENSION, Feature.NONTRAPPING_FPTOINT}),
-    "wasmer": _ALL,
+    "wasmer": _ALL - {Feature.MEMORY64, Feature.TAIL_CALL},
     "wasmtime": _ALL,
 }
 """Features of each engine's current release."""

@@ -57,8 +57,10 @@ def check_options(engine: str, options: Mapping[str, object], known: Iterable[st
 
 def open_plugin(plugin: InstalledPlugin, options: Mapping[str, object]) -> Engine:
     """Opens the engine of a plugin; raises as ``open_engine`` does."""
-    with SIGNAL_GUARD.opening(plugin.name):  # importing may install handlers as well
-        return _verified(_call_hook(plugin, options), plugin)
+    with SIGNAL_GUARD.opening(plugin.name) as opening:  # importing may install handlers as well
+        engine = _verified(_call_hook(plugin, options), plugin)
+        opening.library_path = engine.info.library_path
+        return engine
 
 
 def _call_hook(plugin: InstalledPlugin, options: Mapping[str, object]) -> Engine | None:

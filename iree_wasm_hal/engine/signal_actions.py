@@ -12,6 +12,7 @@ import os
 import signal
 import sys
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 __all__ = [
@@ -22,6 +23,7 @@ __all__ = [
     "describe_handler",
     "is_of_python",
     "library_of",
+    "mapped_files",
     "read_action",
     "write_action",
 ]
@@ -106,6 +108,14 @@ def library_of(handler: Handler) -> str:
     """File of the library that a handler is a function of; ``""`` if that is unknown."""
     origin = _origin(handler)
     return os.fsdecode(origin.file_name) if origin and origin.file_name else ""
+
+
+def mapped_files() -> str:
+    """Text with the paths of all files that this process has mapped; ``""`` if that is unknown."""
+    try:
+        return Path("/proc/self/maps").read_text(errors="surrogateescape")
+    except OSError:
+        return ""
 
 
 def is_of_python(handler: Handler) -> bool:

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import contextlib
 import faulthandler
+import os
 import signal
 import threading
 from dataclasses import dataclass
@@ -24,6 +25,7 @@ from iree_wasm_hal.engine.signal_actions import (
     describe_handler,
     is_of_python,
     library_of,
+    mapped_files,
     read_action,
     write_action,
 )
@@ -32,7 +34,7 @@ from iree_wasm_hal.errors import EngineError
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-__all__ = ["SIGNAL_GUARD", "SignalGuard"]
+__all__ = ["SIGNAL_GUARD", "Opening", "SignalGuard"]
 
 _SIGNAL_NUMBERS = (
     tuple(
@@ -53,6 +55,14 @@ class _Kept:
     engine_name: str
 
 
+@dataclass(slots=True)
+class Opening:
+    """What the guard is told of the engine that opens."""
+
+    library_path: str = ""
+    """File of the engine's native library."""
+
+
 class SignalGuard:
     """The process's handlers, as the engines that were opened left them. Thread-safe."""
 
@@ -71,25 +81,39 @@ class SignalGuard:
         self._expected: Handler | None = None
 
     @contextlib.contextmanager
-    def opening(self, engine_name: str) -> Iterator[None]:
+    def opening(self, engine_name: str) -> Iterator[Opening]:
         """Notes the handlers that the body, which opens an engine, installs.
 
+        The body sets ``library_path`` of what it is given.
+
         Raises:
+            EngineError: The engine is open already, and a foreign handler took the place of its.
             OSError: The system refuses to tell or to change a signal's action.
         """
+        opening = Opening()
         if not IS_SUPPORTED:
-            yield
+            yield opening
             return
         with self._lock:
             self._prepare()
+            if engine_name in self._lost:  # it installs handlers once, and may trap as it opens
+                raise EngineError(self._lost[engine_name])
             before = _read_handlers()
+            mapped_before = mapped_files()
             try:
-                yield
+                yield opening
             finally:
+                library = os.path.realpath(opening.library_path)
                 for number in _SIGNAL_NUMBERS:
                     action = read_action(number)
-                    if action.handler != before[number] and _is_of_a_library(action.handler):
+                    if _is_of_a_library(action.handler) and (
+                        action.handler != before[number]
+                        # Somebody else in this process uses the same engine.
+                        or os.path.realpath(library_of(action.handler)) == library
+                    ):
                         self._keep(number, action, engine_name)
+                if library in mapped_before and engine_name not in self._engine_names:
+                    self._look_beneath_faulthandler(engine_name, library)
                 self._watch()
 
     def is_disturbed(self) -> bool:
@@ -127,6 +151,21 @@ class SignalGuard:
             faulthandler.enable(_STANDARD_ERROR)
         self._has_faulthandler_beneath = faulthandler.is_enabled()
         self._beneath = _read_handlers()
+
+    def _look_beneath_faulthandler(self, engine_name: str, library: str) -> None:
+        """Finds an engine's handlers where faulthandler came above them before we were asked."""
+        if not faulthandler.is_enabled():
+            return
+        faulthandler.disable()
+        try:
+            for number in _SIGNAL_NUMBERS:
+                action = read_action(number)
+                if os.path.realpath(library_of(action.handler)) == library:
+                    self._keep(number, action, engine_name)
+        finally:
+            faulthandler.enable(_STANDARD_ERROR)
+        for number, kept in self._kept.items():
+            write_action(number, kept.action)
 
     def _keep(self, number: int, action: Action, engine_name: str) -> None:
         self._kept[number] = _Kept(action, engine_name)

@@ -5,12 +5,15 @@ A process of its own, because a step may end it. Usage: signal_steps.py ARCHIVE 
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import faulthandler
 import json
 import os
 import signal
 import sys
+import tempfile
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -25,6 +28,7 @@ if TYPE_CHECKING:
 _SIGNALS = (signal.SIGSEGV, signal.SIGBUS, signal.SIGFPE, signal.SIGILL)
 _modules: dict[str, iwh.Module] = {}
 _called: list[int] = []
+_others: list[object] = []
 
 
 def _open(engine: str) -> str:
@@ -71,6 +75,26 @@ def _kill(_: str) -> str:
     return f"called {len(_called) - before}"
 
 
+def _run_pytest(_: str) -> str:
+    """Runs a test, which enables faulthandler for its duration and disables it afterwards."""
+    import pytest
+
+    with tempfile.TemporaryDirectory() as folder:
+        test = Path(folder, "test_nothing.py")
+        test.write_text("def test_nothing():\n    assert True\n")
+        with contextlib.redirect_stdout(sys.stderr):
+            status = pytest.main(["-q", "-p", "no:cacheprovider", "--rootdir", folder, str(test)])
+    return "done" if status == 0 else f"pytest ended with {status!r}"
+
+
+def _use_elsewhere(_: str) -> str:
+    """Uses wasmtime through its own Python package."""
+    import wasmtime
+
+    _others.append(wasmtime.Store(wasmtime.Engine()))
+    return "done"
+
+
 def _ask(engine: str) -> str:
     """Whether the engine catches traps by signals at all."""
     return "signals" if engine in SIGNAL_GUARD._engine_names else "no signals"
@@ -85,6 +109,8 @@ _STEPS: dict[str, Callable[[str], object]] = {
     "open": _open,
     "trap": _trap,
     "ask": _ask,
+    "wasmtime-py": _use_elsewhere,
+    "pytest": _run_pytest,
     "enable": lambda _: faulthandler.enable(2),
     "disable": lambda _: faulthandler.disable(),
     "python": lambda _: _set_handler(lambda number, _frame: _called.append(number)),

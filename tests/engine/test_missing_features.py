@@ -127,6 +127,7 @@ def test_targets_are_the_compilers(name: str) -> None:
         ("jsc", "wasm32-simd128", None),
         ("wamr", "wasm32-simd128", None),
         ("wasm3", "wasm32", None),
+        ("wasmer", "wasm32-simd128-relaxed", None),
     ],
 )
 def test_best_target(engine: str, target: str, wide_target: str | None) -> None:

@@ -66,6 +66,8 @@ def _traps(steps: list[str], outcomes: list[str]) -> list[str]:
         "foreign open trap trap",
         "foreign open enable trap disable trap",
         "python open trap enable trap disable trap",
+        "open trap pytest trap pytest trap",
+        "enable open pytest trap",
     ],
 )
 def test_traps_are_caught(traps_archive: Path, engine_name: str, order: str) -> None:
@@ -80,6 +82,21 @@ def test_traps_are_caught_with_the_interpreters_own_option(
     steps = [f"open:{engine_name}", f"trap:{engine_name}", "disable", f"trap:{engine_name}"]
     outcomes = _go(traps_archive, *steps, options=("-X", "faulthandler"))
     assert _traps(steps, outcomes) == [_CAUGHT] * 2
+
+
+@pytest.mark.parametrize(
+    "order",
+    [
+        "wasmtime-py open trap enable trap disable trap",
+        "wasmtime-py enable open trap disable trap enable trap",
+        "enable wasmtime-py open trap disable enable trap disable trap",
+        "open wasmtime-py trap enable trap disable trap",
+    ],
+)
+def test_an_engine_that_somebody_else_uses_too(traps_archive: Path, order: str) -> None:
+    steps = [f"{step}:wasmtime" for step in order.split()]
+    caught = _traps(steps, _go(traps_archive, *steps))
+    assert caught == [_CAUGHT] * len(caught)
 
 
 @pytest.mark.parametrize("order", ["open python", "python open", "open trap python"])
