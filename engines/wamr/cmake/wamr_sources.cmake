@@ -36,3 +36,4 @@ endforeach ()
 
 set(WAMR_ROOT_DIR "${CMAKE_CURRENT_BINARY_DIR}/wasm-micro-runtime")
 file(COPY "${crate_dir}/wasm-micro-runtime/" DESTINATION "${WAMR_ROOT_DIR}")
+include(cmake/wamr_corrections.cmake)

@@ -1,0 +1,23 @@
+# Corrects defects of WAMR 2.4.3 in the copy of its sources. The official wasm tests found them.
+
+function (correct file wrong right)
+  set(path "${WAMR_ROOT_DIR}/${file}")
+  file(READ "${path}" source)
+  string(FIND "${source}" "${wrong}" position)
+  if (position EQUAL -1)
+    message(FATAL_ERROR "${file} is not WAMR 2.4.3's: it does not hold: ${wrong}")
+  endif ()
+  string(REPLACE "${wrong}" "${right}" source "${source}")
+  file(WRITE "${path}" "${source}")
+endfunction ()
+
+# A refused constant expression ends the process: only results of additions and the like carry an
+# expression, all others a null pointer.
+correct(core/iwasm/interpreter/wasm_loader.c
+  "if (is_expr_binary_op(ctx->stack[j].expr->init_expr_type)) {"
+  "if (ctx->stack[j].expr && is_expr_binary_op(ctx->stack[j].expr->init_expr_type)) {")
+
+# SIMDe's operations, and ours in place of the wrong ones.
+correct(core/iwasm/interpreter/wasm_interp_fast.c
+  "#include \"simde/wasm/simd128.h\""
+  "#include \"${CMAKE_CURRENT_SOURCE_DIR}/src/simd_corrections.h\"")
