@@ -14,7 +14,7 @@ from iree_wasm_hal.engine import (
     probe_features,
 )
 from iree_wasm_hal.errors import ClosedError, EngineError, LimitError, WasmCompileError
-from iree_wasm_hal_jsc import self_test
+from iree_wasm_hal_jsc import forking, self_test
 from iree_wasm_hal_jsc.c_api import ffi
 from iree_wasm_hal_jsc.instance import instantiate
 from iree_wasm_hal_jsc.library import load_library
@@ -43,6 +43,7 @@ class JscEngine:
     """Implements ``iree_wasm_hal.engine.Engine``: one virtual machine of JavaScriptCore."""
 
     def __init__(self) -> None:
+        forking.check()
         library = load_library()
         self._machine: VirtualMachine | None = VirtualMachine(library)
         self_test.check(self._machine)

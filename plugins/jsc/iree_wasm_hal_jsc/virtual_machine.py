@@ -15,6 +15,7 @@ from importlib import resources
 from typing import TYPE_CHECKING, Any
 
 from iree_wasm_hal.errors import ClosedError, EngineUnavailableError, InternalError
+from iree_wasm_hal_jsc import forking
 from iree_wasm_hal_jsc.c_api import ffi
 
 if TYPE_CHECKING:
@@ -97,10 +98,18 @@ class VirtualMachine:
         self._operations = {name: self._property(self._host, name) for name in _OPERATIONS}
         self.slots = ffi.cast("uint64_t *", self._bytes_of("mailbox"))
 
+        forking.watch(self)
+
     def __del__(self) -> None:
+        is_abandoned = isinstance(self.lock, _NoLock)
         # In a collected cycle of garbage, users of this object may be finalized after it.
-        self.lock = _NoLock()
-        self.lib.JSGlobalContextRelease(self.context)
+        self.abandon("the virtual machine of engine 'jsc' is gone")
+        if not is_abandoned:
+            self.lib.JSGlobalContextRelease(self.context)
+
+    def abandon(self, reason: str) -> None:
+        """Lets nobody in any more; what is inside stays."""
+        self.lock = _NoLock(reason)
 
     @contextmanager
     def entered(self) -> Iterator[None]:
@@ -248,9 +257,11 @@ class Entry:
 class _NoLock:
     """Stands where the lock of a machine was that is gone: nobody gets in."""
 
+    def __init__(self, reason: str) -> None:
+        self._reason = reason
+
     def __enter__(self) -> None:
-        msg = "the virtual machine of engine 'jsc' is gone"
-        raise ClosedError(msg)
+        raise ClosedError(self._reason)
 
     def __exit__(self, *_error: object) -> None:
         """Not reached."""

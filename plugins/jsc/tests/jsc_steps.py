@@ -14,7 +14,7 @@ from iree_wasm_hal_jsc.library import FILE_NAMES
 
 from iree_wasm_hal.engine import Engine, Instance, Memory, MemoryType, open_engine
 from iree_wasm_hal.engine.conformance.suite import load_module
-from iree_wasm_hal.errors import EngineUnavailableError, LimitError, TrapError
+from iree_wasm_hal.errors import ClosedError, EngineUnavailableError, LimitError, TrapError
 
 _GROWABLE = MemoryType(1, 16)
 
@@ -111,6 +111,44 @@ def leave_running() -> None:
     memory.close()
     engine.close()
     say("running")
+
+
+def fork() -> None:
+    """Forks with an engine open; the child tries to use it, frees it and ends."""
+    engine = open_engine("jsc")
+    memory = engine.create_memory(_GROWABLE)
+    instance = engine.instantiate(engine.compile(load_module("integers")), memory)
+    constant = instance.function("constant")
+    child = os.fork()
+    if child == 0:
+        for use in (constant, lambda: memory.grow(1), lambda: engine.compile(b"")):
+            try:
+                use()
+            except ClosedError as error:
+                say(error)
+        features()
+        instance.close()
+        memory.close()
+        engine.close()
+        sys.exit(0)
+    say(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), constant())
+
+
+def collect_continuously() -> None:
+    """Uses everything there is; for a collector that never rests and scribbles over the dead."""
+    engine, frames, sums = open_engine("jsc"), set(), set()
+    for _ in range(100):
+        memory = engine.create_memory(_GROWABLE)
+        traps = engine.instantiate(engine.compile(load_module("traps")), memory)
+        for _ in range(20):
+            try:
+                traps.function("nested_unreachable")()
+            except TrapError as trap:
+                frames.add(trap.frames)
+        integers = engine.instantiate(engine.compile(load_module("integers")), memory)
+        sums.add(integers.function("i64_add")(2**62, 2**40))
+        memory.grow(1)
+    say(frames == {("fail", "nested")}, sums == {2**62 + 2**40})
 
 
 def too_little_address_space() -> None:

@@ -422,6 +422,20 @@ def test_garbage_in_cycles_in_any_order() -> None:
     assert not any(reference() for reference in gone)
 
 
+def test_collector_that_never_rests() -> None:
+    """It sees native stacks and what host.js holds, and must need no more."""
+    options = {"JSC_collectContinuously": "1", "JSC_scribbleFreeCells": "1"}
+    assert step("collect_continuously", **options) == ["True True"]
+
+
+def test_forked_children_are_kept_off() -> None:
+    *refusals, unavailable, last = step("fork")
+    assert len(refusals) == 3
+    assert all("when this process was forked" in refusal for refusal in refusals)
+    assert unavailable.startswith("unavailable: engine 'jsc' was in use when")
+    assert last == "0 42"
+
+
 def _resident_and_mapped_kib() -> tuple[int, int]:
     fields = dict(line.split(":", 1) for line in Path("/proc/self/status").read_text().splitlines())
     return int(fields["VmRSS"].split()[0]), int(fields["VmSize"].split()[0])
