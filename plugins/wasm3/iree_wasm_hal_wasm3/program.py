@@ -19,8 +19,8 @@ _MEMORY = 2  # kind of import
 _DATA = 11  # section
 _NOP = b"\1"
 _TRIAL_STACK_BYTE_LENGTH = 64 * 1024
-_KEPT_SECTIONS = frozenset({1, 3, 6, 9, 10, 11})
-"""Types, functions, globals, elements, code and data. wasm3 reads a memory's limits and names only
+_KEPT_SECTIONS = frozenset({1, 3, 6, 9, 10})
+"""Types, functions, globals, elements and code. wasm3 reads a memory's limits and names only
 to allocate and copy them, and tables not at all."""
 
 
@@ -49,11 +49,10 @@ class Wasm3Program:
             raise WasmCompileError(msg)
         self.engine_token = engine_token
         self._info: ModuleInfo | None = info
-        self.wasm = _for_wasm3(wasm, info, _KEPT_SECTIONS)
+        self.wasm = _for_wasm3(wasm, info)
         if self.foreign_import() is None:
             header = ffi.new("M3MemoryHeader *")
-            without_data = _for_wasm3(wasm, info, _KEPT_SECTIONS - {_DATA})
-            Runtime(lib, without_data, _TRIAL_STACK_BYTE_LENGTH, header, table_size(info))
+            Runtime(lib, self.wasm, _TRIAL_STACK_BYTE_LENGTH, header, table_size(info))
 
     def serialize(self) -> bytes:
         """Not possible: compiled code consists of pointers into the library."""
@@ -95,6 +94,9 @@ class Wasm3Program:
         if info.has_start:
             msg = "program has a start function; programs must have none"
             raise EngineError(msg)
+        if any(number == _DATA for number, _, _ in info.sections):
+            msg = "program has data segments; programs must have none"
+            raise EngineError(msg)
         limits = info.memories[0]
         most = memory.type.max_page_count
         if memory.page_count < limits.minimum or (
@@ -126,7 +128,7 @@ def _check_elements(info: ModuleInfo) -> None:
             raise TrapError(msg, kind=kind)
 
 
-def _for_wasm3(wasm: bytes, info: ModuleInfo, kept: frozenset[int]) -> bytes:
+def _for_wasm3(wasm: bytes, info: ModuleInfo) -> bytes:
     """The sections that wasm3 needs, with ``nop`` for code that cannot be reached.
 
     wasm3's compiler goes wrong in dead code: it looks for operands that are not there.
@@ -134,5 +136,5 @@ def _for_wasm3(wasm: bytes, info: ModuleInfo, kept: frozenset[int]) -> bytes:
     code = bytearray(wasm)
     for start, end in info.dead_code:
         code[start:end] = _NOP * (end - start)
-    sections = [code[start:end] for number, start, end in info.sections if number in kept]
+    sections = [code[start:end] for number, start, end in info.sections if number in _KEPT_SECTIONS]
     return b"".join([wasm[:8], *sections])
