@@ -21,3 +21,21 @@ correct(core/iwasm/interpreter/wasm_loader.c
 correct(core/iwasm/interpreter/wasm_interp_fast.c
   "#include \"simde/wasm/simd128.h\""
   "#include \"${CMAKE_CURRENT_SOURCE_DIR}/src/simd_corrections.h\"")
+
+# A waiting thread that was notified stays in the list until it runs, and was counted by the next
+# notification too, which then woke nobody.
+set(notify_file core/iwasm/common/wasm_shared_memory.c)
+correct(${notify_file} "for (i = 0; i < notify_count; i++) {" "for (i = 0; node && i < notify_count;) {")
+correct(${notify_file}
+  "        node->status = S_NOTIFIED;
+"
+  "        if (node->status == S_NOTIFIED) {
+            node = next;
+            continue;
+        }
+        i++;
+        node->status = S_NOTIFIED;
+")
+correct(${notify_file} "    return notify_count;
+" "    return i;
+")

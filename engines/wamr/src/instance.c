@@ -15,6 +15,27 @@ static void set_imported_memory_type(iwh_wamr_program *program, iwh_wamr_region 
   type->max_page_count = region->max_page_count;
 }
 
+// Exported functions of these names run when WAMR instantiates a module, as a start function does.
+static const char *const implicit_starts[] = {"__post_instantiate", "__wasm_call_ctors"};
+
+static bool starts_by_itself(const WASMModule *module) {
+  if (module->start_function != UINT32_MAX) return true;
+  for (uint32_t index = 0; index < module->export_count; index++) {
+    for (size_t start = 0; start < sizeof implicit_starts / sizeof *implicit_starts; start++) {
+      if (strcmp(module->exports[index].name, implicit_starts[start]) == 0) return true;
+    }
+  }
+  return false;
+}
+
+static const char *objection(const WASMModule *module) {
+  if (module->import_count != 1 || module->import_memory_count != 1) {
+    return "its one import must be a memory";
+  }
+  if (module->memory_count != 0) return "it has a memory of its own";
+  return starts_by_itself(module) ? "it runs code when it is instantiated" : NULL;
+}
+
 static WASMModuleInstance *instantiate(
     iwh_wamr_program *program, iwh_wamr_region *region, uint32_t stack_byte_length, char *message,
     uint32_t message_capacity) {
@@ -31,9 +52,9 @@ static WASMModuleInstance *instantiate(
 iwh_wamr_instance *iwh_wamr_instance_create(
     iwh_wamr_program *program, iwh_wamr_region *region, uint32_t stack_byte_length, char *message,
     uint32_t message_capacity) {
-  WASMModule *module = program->module;
-  if (module->import_count != 1 || module->import_memory_count != 1 || module->memory_count != 0) {
-    snprintf(message, message_capacity, "the program's one import must be a memory");
+  const char *reason = objection(program->module);
+  if (reason) {
+    snprintf(message, message_capacity, "%s", reason);
     return NULL;
   }
   iwh_wamr_instance *instance = calloc(1, sizeof *instance);
