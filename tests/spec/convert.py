@@ -30,10 +30,16 @@ def main() -> int:
             file=sys.stderr,
         )
         return 1
-    command = ["cargo", "run", "--quiet", "--release", "--locked", "--target-dir", str(_TARGET)]
-    manifest = str(_CONVERTER / "Cargo.toml")
+    manifest = ["--manifest-path", str(_CONVERTER / "Cargo.toml"), "--target-dir", str(_TARGET)]
+    command = ["cargo", "build", "--quiet", "--release", "--locked", *manifest]
+    if subprocess.run(command, check=False).returncode:
+        print(
+            "the official wasm tests are left out: their converter does not build (see above)",
+            file=sys.stderr,
+        )
+        return 1
     shutil.rmtree(FOLDER, ignore_errors=True)
-    subprocess.run([*command, "--manifest-path", manifest, "--", str(FOLDER)], check=True)
+    subprocess.run([_TARGET / "release" / "spec-test-converter", FOLDER], check=True)
     STAMP.write_text(stamp)
     print(f"{FOLDER}: {len(load_scripts())} scripts")
     return 0
