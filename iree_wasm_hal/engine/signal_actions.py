@@ -9,7 +9,9 @@ from __future__ import annotations
 import ctypes
 import functools
 import os
+import platform
 import signal
+import struct
 import sys
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,6 +26,7 @@ __all__ = [
     "is_of_python",
     "library_of",
     "mapped_files",
+    "on_alternate_stack",
     "read_action",
     "write_action",
 ]
@@ -33,6 +36,12 @@ IS_SUPPORTED = sys.platform in {"linux", "darwin"}
 
 _STRUCT_BYTE_LENGTH = 512
 """More than ``struct sigaction`` has anywhere (152 on 64-bit Linux); its members stay opaque."""
+
+_FLAGS_OFFSET = 136
+"""Of ``sa_flags`` in 64-bit Linux: after a handler of 8 bytes and a signal mask of 128."""
+_SA_ONSTACK = 0x08000000
+"""Of Linux on most machines (asm-generic/signal-defs.h), those two among them."""
+_KNOWS_FLAGS = sys.platform == "linux" and platform.machine() in {"x86_64", "aarch64"}
 
 Handler = int
 """Address of a handler function, or ``SIG_DFL`` or ``SIG_IGN``."""
@@ -96,6 +105,22 @@ def read_action(signal_number: int) -> Action:
 def write_action(signal_number: int, action: Action) -> None:
     """Puts an action in place of the present one."""
     _sigaction(signal_number, action.raw, None)
+
+
+def on_alternate_stack(action: Action) -> Action:
+    """The same action with a handler that runs on the thread's alternate stack, if it has one.
+
+    A handler without it cannot even begin where the fault is that the stack is exhausted.
+    Returns ``action`` itself where it is so already, or where the platform's struct is not known.
+    """
+    if not _KNOWS_FLAGS:
+        return action
+    (flags,) = struct.unpack_from("=I", action.raw, _FLAGS_OFFSET)
+    if flags & _SA_ONSTACK:
+        return action
+    raw = bytearray(action.raw)
+    struct.pack_into("=I", raw, _FLAGS_OFFSET, flags | _SA_ONSTACK)
+    return Action(action.handler, bytes(raw))
 
 
 def _sigaction(signal_number: int, new: bytes | None, old: Any) -> None:

@@ -26,6 +26,7 @@ from iree_wasm_hal.engine.signal_actions import (
     is_of_python,
     library_of,
     mapped_files,
+    on_alternate_stack,
     read_action,
     write_action,
 )
@@ -168,7 +169,12 @@ class SignalGuard:
             write_action(number, kept.action)
 
     def _keep(self, number: int, action: Action, engine_name: str) -> None:
-        self._kept[number] = _Kept(action, engine_name)
+        # JavaScriptCore's handler runs on the stack that faulted. Above Wasmer's, which tells an
+        # exhausted stack by its guard page, it would find no room there.
+        switching = on_alternate_stack(action)
+        if switching is not action:
+            write_action(number, switching)
+        self._kept[number] = _Kept(switching, engine_name)
         self._engine_names.add(engine_name)
         self._engine_handlers.add(action.handler)
         library = library_of(action.handler)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import itertools
 import json
 import os
@@ -14,6 +15,7 @@ import pytest
 from available_engines import engine_names
 
 from iree_wasm_hal.engine import TrapKind
+from iree_wasm_hal.engine.signal_actions import on_alternate_stack, read_action, write_action
 
 _STEPS = Path(__file__).with_name("signal_steps.py")
 _ENGINES = engine_names()
@@ -163,3 +165,25 @@ def test_a_crash_with_pairs_of_engines(traps_archive: Path, first: str, second: 
     assert len(outcomes) == len(steps)
     assert status == -signal.SIGSEGV
     assert errors.count(_REPORT) == 1
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="reads Linux's struct sigaction")
+def test_handlers_are_moved_to_the_alternate_stack() -> None:
+    """What it changes is one bit; where, the system's own answer to its change tells."""
+    before = read_action(signal.SIGUSR2)
+    signal.signal(signal.SIGUSR2, lambda *_: None)
+    try:
+        action = read_action(signal.SIGUSR2)
+        flags = int.from_bytes(action.raw[136:140], "little")
+        without = dataclasses.replace(
+            action,
+            raw=action.raw[:136] + (flags & ~0x08000000).to_bytes(4, "little") + action.raw[140:],
+        )
+        switching = on_alternate_stack(without)
+        write_action(signal.SIGUSR2, switching)
+        read_back = read_action(signal.SIGUSR2)
+        assert int.from_bytes(read_back.raw[136:140], "little") & 0x08000000
+        assert read_back.handler == action.handler
+        assert on_alternate_stack(read_back) is read_back
+    finally:
+        write_action(signal.SIGUSR2, before)
