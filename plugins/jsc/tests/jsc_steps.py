@@ -24,6 +24,16 @@ def instantiate(engine: Engine, module: str) -> Instance:
     return engine.instantiate(program, engine.create_memory(_GROWABLE))
 
 
+def _first_library() -> ctypes.CDLL:
+    """The library that the plugin will open, without the plugin's help."""
+    for name in FILE_NAMES:
+        try:
+            return ctypes.CDLL(name)
+        except OSError:
+            continue
+    raise FileNotFoundError(FILE_NAMES)
+
+
 def say(*words: object) -> None:
     print(*words, flush=True)
 
@@ -52,7 +62,7 @@ def environment() -> None:
 
 def initialised_by_another() -> None:
     """Opens the engine in a process that has used the library already."""
-    library = ctypes.CDLL(FILE_NAMES[0])
+    library = _first_library()
     library.JSGlobalContextCreate.restype = ctypes.c_void_p
     library.JSGlobalContextCreate(None)
     features()

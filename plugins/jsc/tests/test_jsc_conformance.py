@@ -1,14 +1,14 @@
 import ctypes
 from typing import ClassVar
 
-from iree_wasm_hal_jsc.library import FILE_NAMES
+from iree_wasm_hal_jsc.library import load_library
 
 from iree_wasm_hal.engine.conformance import ConformanceSuite
 
 
 def _version() -> str:
     """What the library itself says, asked without the plugin's bindings."""
-    library = ctypes.CDLL(FILE_NAMES[0])
+    library = ctypes.CDLL(load_library().path)
     parts = (getattr(library, f"jsc_get_{part}_version")() for part in ("major", "minor", "micro"))
     return ".".join(map(str, parts))
 
