@@ -14,10 +14,13 @@ READY := $(filter-out $(BUILT),$(PLUGINS))
 # The stamp's name carries what the environment was made from: any change of a project file or of
 # the Python makes a new name, and nothing else does (not a fresh checkout's file times).
 STAMP := $(VENV)/.installed-$(shell (cat Makefile $(PROJECTS); $(PYTHON) -V) 2>&1 | sha256sum | cut -c1-16)
+# rustup's cargo finds its toolchain by HOME. Where that is an empty folder, it lies beside cargo.
+WITH_CARGO = cargo --version > /dev/null 2>&1 \
+  || export RUSTUP_HOME="$$(dirname "$$(command -v cargo)")/../../.rustup";
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 
 .DEFAULT_GOAL := help
-.PHONY: help venv engines demo demo-2 test test-onnx test-orders test-support check format wheels clean
+.PHONY: help venv engines spec-tests demo demo-2 test test-onnx test-orders test-support check format wheels clean
 
 help: ## lists the targets
 	@sed -n 's/^\([a-z0-9-]*\):.*## /\1: /p' $(MAKEFILE_LIST) | awk -F': ' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -37,8 +40,11 @@ $(STAMP):
 	touch $@
 
 engines: $(STAMP) ## builds and installs the engines that come ready from no registry
-	$(BIN)/python engines/install.py --keep-going
+	$(WITH_CARGO) $(BIN)/python engines/install.py --keep-going
 	$(BIN)/iree-wasm engines
+
+spec-tests: $(STAMP) ## converts the official wasm tests, which make test then runs on every engine
+	$(WITH_CARGO) $(BIN)/python tests/spec/convert.py
 
 demo: $(STAMP) ## recognises this repository's own files with the Magika model
 	$(BIN)/python demos/magika_demo.py

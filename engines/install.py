@@ -47,26 +47,14 @@ def _opens(library: str) -> bool:
     return True
 
 
-def _cargo_works() -> bool:
-    """Whether cargo answers; makes rustup's answer where HOME is another than it was installed for.
-
-    rustup's cargo finds the toolchain by HOME, which may be an empty folder where things are
-    tested. It lies in ``.cargo/bin`` beside the ``.rustup`` that it was installed with.
-    """
-    cargo = shutil.which("cargo")
-    if cargo is None:
-        return False
-    toolchains = Path(cargo).parents[2] / ".rustup"
-    if not _answers(cargo) and toolchains.is_dir():
-        os.environ.setdefault("RUSTUP_HOME", str(toolchains))
-    return _answers(cargo)
-
-
 def _answers(tool: str) -> bool:
-    return subprocess.run([tool, "--version"], capture_output=True, check=False).returncode == 0
+    """Whether a tool runs: rustup's cargo is there and fails where no toolchain is installed."""
+    path = shutil.which(tool)
+    command = [path or tool, "--version"]
+    return bool(path) and subprocess.run(command, capture_output=True, check=False).returncode == 0
 
 
-_CARGO = Need("cargo", _cargo_works, None, "Rust 1.95 or newer, from rustup")
+_CARGO = Need("cargo", lambda: _answers("cargo"), None, "Rust 1.95 or newer, from rustup")
 _COMPILER = _tool("cc", "build-essential")
 _SIMDE = Path("/usr/include/simde/wasm/simd128.h")
 _JSC = "libjavascriptcoregtk-4.1.so.0"
