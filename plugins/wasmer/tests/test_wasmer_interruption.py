@@ -20,7 +20,7 @@ from iree_wasm_hal.engine.conformance.suite import load_module
 from iree_wasm_hal.errors import InterruptedCallError, TrapError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from iree_wasm_hal.engine import Engine
 
@@ -106,7 +106,7 @@ def test_hammered_while_trapping(engine: Engine) -> None:
     """A signal that meets a trap on its way ends neither the process nor the wrong call."""
     memory = engine.create_memory(SMALL)
     instance = engine.instantiate(engine.compile(load_module("traps")), memory)
-    functions = [
+    functions: list[Callable[[], object]] = [
         partial(instance.function("load32"), 65536),
         partial(instance.function("divide"), 1, 0),
         instance.function("unreachable"),
