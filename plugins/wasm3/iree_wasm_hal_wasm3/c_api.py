@@ -9,6 +9,9 @@ from iree_wasm_hal_wasm3 import _bindings
 ffi: Any = _bindings.ffi
 """Types, allocation and casts; the functions are reached through ``library.load_library``."""
 
+WASM3_VERSION = "0.5.0"
+"""The one version whose structs declarations.h knows."""
+
 SLOT_BYTE_LENGTH = 4
 """Size of a slot of the value stack (``m3slot_t``, m3_core.h)."""
 

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from iree_wasm_hal.engine import PAGE_SIZE
 from iree_wasm_hal.errors import EngineUnavailableError, WasmCompileError
-from iree_wasm_hal_wasm3.c_api import ffi, text
+from iree_wasm_hal_wasm3.c_api import SLOT_BYTE_LENGTH, WASM3_VERSION, ffi, text
 from iree_wasm_hal_wasm3.runtime import Runtime
 
 if TYPE_CHECKING:
@@ -57,6 +57,7 @@ _TABLE_SIZE = 2
 _CALL_BYTE_LENGTH, _LOOP_BYTE_LENGTH = 160, 48
 """What gcc's -O3 makes of them on x86-64; what is measured counts where it is more."""
 _MARGIN = 1.25
+_OTHER_STRUCTS = f"its structs are not those of pywasm3 {WASM3_VERSION} from PyPI"
 _MAX_STRAIGHT_BYTE_LENGTH = 256
 _STACK_BYTE_LENGTH = 16 * 1024
 
@@ -99,7 +100,7 @@ def _check_structs(library: Library) -> None:
     same = (
         runtime.environment == environment
         and runtime.user_data == mark
-        and runtime.stack_slot_count * 4 == PAGE_SIZE
+        and runtime.stack_slot_count * SLOT_BYTE_LENGTH == PAGE_SIZE
         and not runtime.memory.header
         and not runtime.modules
         and runtime.error.message
@@ -109,7 +110,7 @@ def _check_structs(library: Library) -> None:
     lib.m3_FreeRuntime(runtime)
     lib.m3_FreeEnvironment(environment)
     if not same:
-        raise _unusable(library, "its structs are not those of pywasm3 0.5.0 from PyPI")
+        raise _unusable(library, _OTHER_STRUCTS)
 
 
 def _stack_pointers(library: Library, function_index: int) -> list[int]:
@@ -136,7 +137,7 @@ def _stack_pointers(library: Library, function_index: int) -> list[int]:
     header.length = PAGE_SIZE
     functions = runtime.module.functions
     if functions[function_index].index != function_index or functions.module != runtime.module:
-        raise _unusable(library, "its structs are not those of pywasm3 0.5.0 from PyPI")
+        raise _unusable(library, _OTHER_STRUCTS)
     failed = library.lib.m3_Call(functions + function_index, 0, ffi.NULL)
     if failed or len(pointers) < 2:
         raise _unusable(library, f"the calibration failed: {text(failed)}")
@@ -150,5 +151,5 @@ def _per_call(pointers: list[int]) -> int:
 def _unusable(library: Library, reason: str) -> EngineUnavailableError:
     return EngineUnavailableError(
         f"engine 'wasm3': {library.path} cannot be used: {reason}. To repair it: "
-        "pip install --force-reinstall --no-cache-dir pywasm3==0.5.0"
+        f"pip install --force-reinstall --no-cache-dir pywasm3=={WASM3_VERSION}"
     )

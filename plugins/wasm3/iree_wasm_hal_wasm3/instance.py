@@ -39,10 +39,8 @@ class Wasm3Instance:
         self.memory = memory
         self._budget = budget
         stack = budget.value_stack_byte_length(self.info.bodies)
-        with memory.lock:
-            memory.header.length = memory.byte_length
-            runtime = Runtime(lib, program.wasm, stack, memory.header, table_size(self.info))
-        self.runtime: Runtime | None = runtime
+        size = table_size(self.info)
+        self.runtime: Runtime | None = Runtime(lib, program.wasm, stack, memory.header, size)
 
     def function(self, name: str) -> WasmFunction:
         """The exported function ``name``, of i32 and i64 parameters and at most one such result."""

@@ -12,12 +12,9 @@ from typing import Any
 
 from iree_wasm_hal.engine import describe_open_failure
 from iree_wasm_hal.errors import EngineUnavailableError
-from iree_wasm_hal_wasm3.c_api import ffi
+from iree_wasm_hal_wasm3.c_api import WASM3_VERSION, ffi
 
-SUPPORTED_VERSION = "0.5.0"
-"""The one version whose structs declarations.h knows."""
-
-_REPAIR = f"To repair it: pip install --force-reinstall pywasm3=={SUPPORTED_VERSION}"
+_REPAIR = f"To repair it: pip install --force-reinstall pywasm3=={WASM3_VERSION}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,10 +39,10 @@ def load_library() -> Library:
     except metadata.PackageNotFoundError as error:
         msg = f"engine 'wasm3': the PyPI package 'pywasm3' is not installed. {_REPAIR}"
         raise EngineUnavailableError(msg) from error
-    if version != SUPPORTED_VERSION:
+    if version != WASM3_VERSION:
         msg = (
             f"engine 'wasm3': the PyPI package 'pywasm3' has version {version}; this plugin knows "
-            f"the structs of version {SUPPORTED_VERSION}. {_REPAIR}"
+            f"the structs of version {WASM3_VERSION}. {_REPAIR}"
         )
         raise EngineUnavailableError(msg)
     path = _find_library()

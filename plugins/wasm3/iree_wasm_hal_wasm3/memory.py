@@ -51,17 +51,12 @@ class NativeMemory:
         self.page_count = memory_type.min_page_count
         self._bound: Runtime | None = None
 
-    @property
-    def byte_length(self) -> int:
-        """Current size in bytes."""
-        return self.page_count * PAGE_SIZE
-
     def bind(self, runtime: Runtime) -> None:
         """Makes it the memory that a runtime sees. The caller holds the lock."""
         if self._bound is not runtime:
             self.header.runtime = runtime.pointer
             self.header.max_stack = runtime.stack_end
-            self.header.length = self.byte_length
+            self.header.length = self.page_count * PAGE_SIZE
             runtime.pointer.memory.page_count = self.page_count
             self._bound = runtime
 
@@ -79,7 +74,7 @@ class NativeMemory:
     def view(self) -> memoryview:
         """The data, at its current size."""
         start = mmap.PAGESIZE
-        return memoryview(self._mapping)[start : start + self.byte_length]
+        return memoryview(self._mapping)[start : start + self.page_count * PAGE_SIZE]
 
 
 class _Holder:

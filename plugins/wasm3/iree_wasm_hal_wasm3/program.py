@@ -40,7 +40,7 @@ class Wasm3Program:
         info = validate(wasm)
         if info.grows_memory_at is not None:
             msg = (
-                f"memory.grow at byte offset {info.grows_memory_at:#x}: wasm3 0.5.0 would move the "
+                f"memory.grow at byte offset {info.grows_memory_at:#x}: wasm3 would move the "
                 "memory; it is grown from outside"
             )
             raise WasmCompileError(msg)

@@ -12,7 +12,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from iree_wasm_hal.errors import WasmCompileError
-from iree_wasm_hal_wasm3.c_api import SLOT_BYTE_LENGTH, ffi, text
+from iree_wasm_hal_wasm3.c_api import SLOT_BYTE_LENGTH, WASM3_VERSION, ffi, text
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -84,7 +84,7 @@ class Runtime:
         if free_module:
             free_module(self.module)
         reason = f"{text(result)}: {details}" if details else text(result)
-        msg = f"wasm3 0.5.0 cannot compile the module ({len(self._wasm)} bytes): {reason}"
+        msg = f"wasm3 {WASM3_VERSION} cannot compile the module ({len(self._wasm)} bytes): {reason}"
         raise WasmCompileError(msg)
 
     def _make_table(self, size: int) -> None:
@@ -93,7 +93,7 @@ class Runtime:
         table = self.lib.m3_Realloc(ffi.NULL, slots * ffi.sizeof("M3Function *"), 0)
         if not table:
             self.lib.m3_FreeModule(self.module)
-            msg = f"wasm3 0.5.0 cannot allocate a table of {size} elements"
+            msg = f"wasm3 {WASM3_VERSION} cannot allocate a table of {size} elements"
             raise WasmCompileError(msg)
         self.module.table0 = ffi.cast("M3Function **", table)
         self.module.table0_size = size
@@ -105,7 +105,7 @@ def _new_runtime(lib: Any, stack_byte_length: int) -> Any:
     pointer = lib.m3_NewRuntime(environment, stack_byte_length, ffi.NULL) if environment else None
     if not pointer:
         lib.m3_FreeEnvironment(environment)
-        msg = f"wasm3 0.5.0 cannot allocate a stack of {stack_byte_length} bytes"
+        msg = f"wasm3 {WASM3_VERSION} cannot allocate a stack of {stack_byte_length} bytes"
         raise WasmCompileError(msg)
     return ffi.gc(pointer, partial(_free_runtime, lib))
 
