@@ -1,7 +1,7 @@
 """Builds the native library that the plugin opens, and puts it into the package.
 
-A build from the repository takes the engine's sources from ``engines/wamr``; one from an sdist, from
-the copy in ``engine``.
+A build from the repository takes the engine's sources from ``engines/wamr``; one from an sdist,
+from the copy in ``engine``.
 """
 
 from __future__ import annotations

@@ -39,3 +39,8 @@ correct(${notify_file}
 correct(${notify_file} "    return notify_count;
 " "    return i;
 ")
+
+# An unknown atomic instruction had its alignment looked up before the start of a table.
+correct(core/iwasm/interpreter/wasm_loader.c
+  "mem_access_aligns[(opcode - WASM_OP_ATOMIC_I32_LOAD) % 7]"
+  "mem_access_aligns[(uint8)(opcode - WASM_OP_ATOMIC_I32_LOAD) % 7]")

@@ -1,3 +1,5 @@
+from typing import ClassVar
+
 from iree_wasm_hal.engine.conformance import ConformanceSuite
 
 _NO_RELAXED_SIMD = "WAMR has no relaxed SIMD"
@@ -8,7 +10,7 @@ class TestWamr(ConformanceSuite):
     engine_name = "wamr"
     engine_version = "2.4.3"  # of the sources in the crate wamrx-sys 0.3.0
     lasting_call_iterations = 10_000_000
-    unsupported = {
+    unsupported: ClassVar = {
         "relaxed-simd": _NO_RELAXED_SIMD,
         "relaxed-madd": _NO_RELAXED_SIMD,
         "relaxed-dot": _NO_RELAXED_SIMD,
