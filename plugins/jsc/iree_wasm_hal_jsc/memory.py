@@ -50,6 +50,7 @@ class NativeMemory(Entry):
                 self._page_count = self.machine.run("pageCount", self.entry_id)
             finally:
                 self.machine.lock.release()
+            self.machine.finish()
         return self._page_count
 
     def grow(self, delta_page_count: int) -> str | None:

@@ -13,7 +13,6 @@ from iree_wasm_hal.errors import EngineUnavailableError, Error, TrapError
 from iree_wasm_hal_jsc.instance import instantiate
 from iree_wasm_hal_jsc.memory import create_memory
 from iree_wasm_hal_jsc.program import NativeProgram
-from iree_wasm_hal_jsc.virtual_machine import OperationError
 
 if TYPE_CHECKING:
     from iree_wasm_hal_jsc.virtual_machine import VirtualMachine
@@ -35,7 +34,7 @@ def check(machine: VirtualMachine) -> None:
     """
     try:
         outcome = _run(machine)
-    except (OperationError, Error) as error:
+    except Error as error:
         msg = f"engine 'jsc': JavaScriptCore cannot run a module of one load: {error}"
         raise EngineUnavailableError(msg) from error
     if outcome != (_NUMBER, TrapKind.OUT_OF_BOUNDS_MEMORY):

@@ -14,7 +14,7 @@ from functools import lru_cache
 from importlib import resources
 from typing import TYPE_CHECKING, Any
 
-from iree_wasm_hal.errors import ClosedError, EngineUnavailableError, InternalError
+from iree_wasm_hal.errors import ClosedError, EngineError, EngineUnavailableError, InternalError
 from iree_wasm_hal_jsc import forking
 from iree_wasm_hal_jsc.c_api import ffi
 
@@ -49,7 +49,7 @@ class Table(IntEnum):
     INSTANCES = 2
 
 
-class OperationError(Exception):
+class OperationError(EngineError):
     """What JavaScript threw.
 
     Attributes:
@@ -60,7 +60,7 @@ class OperationError(Exception):
     """
 
     def __init__(self, name: str, message: str, stack: str) -> None:
-        super().__init__(f"{name}: {message}")
+        super().__init__(f"JavaScriptCore failed: {name}: {message}")
         self.name = name
         self.message = message.partition(" (evaluating '")[0]
         self.stack = stack
@@ -97,7 +97,6 @@ class VirtualMachine:
         self._host = self._property(lib.JSContextGetGlobalObject(context), "host")
         self._operations = {name: self._property(self._host, name) for name in _OPERATIONS}
         self.slots = ffi.cast("uint64_t *", self._bytes_of("mailbox"))
-
         forking.watch(self)
 
     def __del__(self) -> None:
@@ -115,6 +114,8 @@ class VirtualMachine:
     def entered(self) -> Iterator[None]:
         """Holds the lock, and releases what others gave up meanwhile."""
         with self.lock:
+            if self.has_pending:
+                self._release_pending()
             yield
         if self.has_pending:
             self.finish()
@@ -182,22 +183,30 @@ class VirtualMachine:
 
     def finish(self) -> None:
         """Releases what was given up, unless a thread is inside: that one does it on leaving."""
-        while self.has_pending and self.lock.acquire(blocking=False):
+        done = True
+        while self.has_pending and done and self.lock.acquire(blocking=False):
             try:
-                self._release_pending()
+                done = self._release_pending()
             finally:
                 self.lock.release()
 
-    def _release_pending(self) -> None:
+    def _release_pending(self) -> bool:
+        """Releases what was given up; whether it could."""
         self.has_pending = False
         memories = 0
         while self._pending:
-            table, entry_id = self._pending.popleft()
-            self.run("release", table, entry_id)
+            table, entry_id = self._pending[0]
+            try:
+                self.run("release", table, entry_id)
+            except OperationError:  # this thread has no stack left: another will have
+                self.has_pending = True
+                return False
+            self._pending.popleft()
             memories += table is Table.MEMORIES
         if memories:
             # Address space runs out first (see memory.py), and the collector does not see that.
             self._collect(self.context)
+        return True
 
     def _bytes_of(self, name: str) -> Any:
         array = self._property(self._host, name)
