@@ -25,7 +25,7 @@ class Clock:
     """What went through an engine."""
 
     seconds: float = 0.0
-    """Time in calls of exported functions, what a call costs included."""
+    """CPU time of the process in calls of exported functions, what a call costs included."""
     calls: int = 0
     compiled: list[bytes] = field(default_factory=list)
     """The modules, as the device relinked them."""
@@ -43,7 +43,7 @@ class _ClockedInstance:
 
     def function(self, name: str) -> WasmFunction:
         function = self._instance.function(name)
-        clock, now = self._clock, time.perf_counter
+        clock, now = self._clock, time.process_time
 
         def call_wasm(*arguments: int) -> int | None:
             start = now()

@@ -225,14 +225,16 @@ stands the time of one step in nanoseconds; `no` means that the module does not 
 
 A step is one instruction with what it needs to have an effect, as the second table of each section
 says, and the plain equivalent does the same amount of work: for a scalar equivalent, as many steps
-as the vector has lanes. Nothing is subtracted. Ten independent states take steps in turn, thirty
+as the vector has lanes. Nothing is subtracted. Ten independent states take steps in turn, forty
 steps to a round of a loop in wasm, so this is throughput, not latency. Every step depends on the
 one before it on the same state, and operands come from memory, so that no step can be left out or
 moved out of the loop. States, memory and result are compared with numpy's before and after the
 measurement. Engines that compile in tiers are called until a call no longer gets faster; then the
-instruction and its equivalent take turns, and the least of their times counts.
+instruction and its equivalent take turns, and the least of their CPU times counts. wasmtime's code
+can be interrupted in every round, which costs a store and a load of each state there.
 
-Results of relaxed instructions may differ between engines. The operands here are such that they
+An engine that compiles a relaxed instruction as its exact counterpart shows `even` there. Results
+of relaxed instructions may differ between engines. The operands here are such that they
 may not: no rounding between multiplication and addition, 7 bits for the second operand of the dot
 products, indexes below 16, masks of whole lanes, numbers in range.
 """

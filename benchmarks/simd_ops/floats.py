@@ -21,13 +21,14 @@ _COUNTING = np.arange(1, 65, dtype=F32)
 _COUNTING_F64 = np.arange(1, 65, dtype=F64)
 _LARGE = np.arange(2**30, 2**30 + 64 * 2**20, 2**20, dtype=I32)
 
+# Multiplying by a power of two is exact: fused or not, the results are the same.
 _MUL_ADD = on(F32, lambda v, y, z, _: v * y + z)
 _MUL_ADD_F64 = on(F64, lambda v, y, z, _: v * y + z)
 _NEGATED = on(F32, lambda v, y, z, _: z - v * y)
 _CLAMP = on(F32, lambda v, y, z, _: np.maximum(np.minimum(v, y), z))
 _FLOOR = on(F32, lambda v, _y, z, _m: np.floor(v) + z)
 _NEAREST = on(F32, lambda v, _y, z, _m: np.rint(v) + z)
-_DIVIDE = on(F32, lambda v, y, _z, _m: y / v)
+_DIVIDE = on(F32, lambda v, y, z, _: y / (v + z))
 _ROOT = on(F32, lambda v, _y, z, _m: np.sqrt(v + z))
 _ABS = on(F32, lambda v, y, _z, _m: np.abs(v) + y)
 _BELOW = on(F32, lambda v, y, z, _: np.where(v < y, v, np.float32(0)) + z)
@@ -53,7 +54,7 @@ _ARITHMETIC = [
         Case("mul + add", _MUL_ADD_STEP, _MUL_ADD, lanes=4),
         Case("f32.mul + f32.add", "(f32.add (f32.mul {v} {y}) {z})", _MUL_ADD, "f32"),
         _COUNTING,
-        _f32(-1),
+        _f32(-0.5),
         _f32(3, 5, -2, 7),
         "f32 multiply-add",
     ),
@@ -62,7 +63,7 @@ _ARITHMETIC = [
         Case("relaxed_madd", "(f32x4.relaxed_madd {v} {y} {z})", _MUL_ADD),
         Case("f32x4.mul + f32x4.add", _MUL_ADD_STEP, _MUL_ADD),
         _COUNTING,
-        _f32(-1),
+        _f32(-0.5),
         _f32(3, 5, -2, 7),
         "f32 multiply-add",
     ),
@@ -71,7 +72,7 @@ _ARITHMETIC = [
         Case("relaxed_nmadd", "(f32x4.relaxed_nmadd {v} {y} {z})", _NEGATED),
         Case("f32x4.mul + f32x4.sub", "(f32x4.sub {z} (f32x4.mul {v} {y}))", _NEGATED),
         _COUNTING,
-        _f32(1),
+        _f32(0.5),
         _f32(3, 5, -2, 7),
     ),
     Group(
@@ -79,7 +80,7 @@ _ARITHMETIC = [
         Case("mul + add", "(f64x2.add (f64x2.mul {v} {y}) {z})", _MUL_ADD_F64, lanes=2),
         Case("f64.mul + f64.add", "(f64.add (f64.mul {v} {y}) {z})", _MUL_ADD_F64, "f64"),
         _COUNTING_F64,
-        _f64(-1),
+        _f64(-0.5),
         _f64(3, 5),
     ),
     Group(
@@ -87,15 +88,16 @@ _ARITHMETIC = [
         Case("relaxed_madd", "(f64x2.relaxed_madd {v} {y} {z})", _MUL_ADD_F64),
         Case("f64x2.mul + f64x2.add", "(f64x2.add (f64x2.mul {v} {y}) {z})", _MUL_ADD_F64),
         _COUNTING_F64,
-        _f64(-1),
+        _f64(-0.5),
         _f64(3, 5),
     ),
     Group(
         "f32x4.div",
-        Case("div", "(f32x4.div {y} {v})", _DIVIDE, lanes=4),
-        Case("f32.div", "(f32.div {y} {v})", _DIVIDE, "f32"),
+        Case("add + div", "(f32x4.div {y} (f32x4.add {v} {z}))", _DIVIDE, lanes=4),
+        Case("f32.add + f32.div", "(f32.div {y} (f32.add {v} {z}))", _DIVIDE, "f32"),
         _COUNTING,
         _f32(6, 7, 8, 9),
+        _f32(1),
     ),
     Group(
         "f32x4.sqrt",

@@ -107,7 +107,7 @@ _SHUFFLES = [
 
 _FLOATS = np.arange(1, 65, dtype=F32)
 _STEPS = np.array([1, 2, 3, 4], F32)
-_BROADCAST = on(F32, lambda v, y, _z, _m: v[:, 1:2] * np.float32(-1) + y)
+_BROADCAST = on(F32, lambda v, y, _z, _m: v[:, 1:2] * np.float32(-0.5) + y)
 _MOVED = on(F32, lambda v, y, _z, _m: _with_lane(v, 2, v[:, 1]) + y)
 
 
@@ -117,21 +117,21 @@ def _with_lane(v: Array, lane: int, values: Array) -> Array:
     return result
 
 
-def _negated_broadcast(lane: str) -> str:
-    return f"(f32x4.add (f32x4.neg {lane}) {{y}})"
+def _multiplied(lane: str) -> str:
+    return f"(f32x4.add (f32x4.mul {lane} (v128.const f32x4{' -0.5' * 4})) {{y}})"
 
 
 _SCALARS = [
     Group(
         "f32x4.splat of an extracted lane",
         Case(
-            "extract_lane, splat + neg + add",
-            _negated_broadcast("(f32x4.splat (f32x4.extract_lane 1 {v}))"),
+            "extract_lane, splat + mul + add",
+            _multiplied("(f32x4.splat (f32x4.extract_lane 1 {v}))"),
             _BROADCAST,
         ),
         Case(
-            "shuffle + neg + add",
-            _negated_broadcast(f"(i8x16.shuffle {'4 5 6 7 ' * 4}{{v}} {{v}})"),
+            "shuffle + mul + add",
+            _multiplied(f"(i8x16.shuffle {'4 5 6 7 ' * 4}{{v}} {{v}})"),
             _BROADCAST,
         ),
         _FLOATS,

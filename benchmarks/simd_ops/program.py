@@ -11,19 +11,35 @@ from wasmtime import wat2wasm
 if TYPE_CHECKING:
     from simd_ops.cases import Array, Case, Group
 
-__all__ = ["STEPS_PER_ROUND", "assemble", "expected", "initial_memory", "text"]
+__all__ = [
+    "BYTE_LENGTH",
+    "RESULTS",
+    "STATES",
+    "STEPS_PER_ROUND",
+    "assemble",
+    "expected",
+    "initial_memory",
+    "text",
+]
 
 _CHAINS = 10
 """Independent states: enough to hide latencies, few enough for 16 vector registers."""
-_REPEATS = 3
-"""Steps of each state in a round of the loop, so that the loop itself costs little."""
+_REPEATS = 4
+"""Steps of each state in a round of the loop. The loop itself should cost little, but Cranelift
+emits all steps of one state in a row: with more of them, the processor sees too few states."""
 STEPS_PER_ROUND = _CHAINS * _REPEATS
 
 _STATES, _OPERANDS, _RESULTS, _BUFFER = 1024, 1536, 2048, 4096
+STATES = slice(_STATES, _STATES + 16 * _CHAINS)
+RESULTS = slice(_RESULTS, _RESULTS + 16 * _CHAINS)
+"""Where the states begin and end, a row of 16 bytes for each."""
 _ROUNDS = 16
 """Rounds after which the addresses start again; the buffer stays in the first-level cache."""
-_ROUND_BYTES = 512
-_BYTE_LENGTH = {"v128": 16, "i64": 8, "f64": 8, "i32": 4, "f32": 4}
+_ROUND_BYTES = 16 * STEPS_PER_ROUND
+_CHECKED_BYTES = 16384
+"""Of the memory: states, operands, results and buffer."""
+BYTE_LENGTH = {"v128": 16, "i64": 8, "f64": 8, "i32": 4, "f32": 4}
+"""Of a state, by its type."""
 
 
 def assemble(case: Case) -> bytes:
@@ -94,9 +110,10 @@ def _steps(case: Case) -> list[str]:
 
 
 def initial_memory(group: Group) -> Array:
-    """The first 16 KiB of the memory: states, operands and bytes to load."""
-    memory = np.zeros(16384, np.uint8)
-    memory[_BUFFER:] = np.random.default_rng(12).integers(0, 256, 16384 - _BUFFER, np.uint8)
+    """The start of the memory: states, operands and bytes to load."""
+    memory = np.zeros(_CHECKED_BYTES, np.uint8)
+    loaded = memory[_BUFFER:]
+    loaded[:] = np.random.default_rng(12).integers(0, 256, len(loaded), np.uint8)
     states = group.v.reshape(-1).view(np.uint8)[: 16 * _CHAINS]
     memory[_STATES : _STATES + len(states)] = states
     for at, operand in ((_OPERANDS, group.y), (_OPERANDS + 16, group.z)):
@@ -107,12 +124,12 @@ def initial_memory(group: Group) -> Array:
 def expected(group: Group, case: Case, rounds: int) -> tuple[Array, int]:
     """The memory and the result after ``run(rounds)``, by numpy."""
     memory = initial_memory(group)
-    width = _BYTE_LENGTH[case.kind]
+    width = BYTE_LENGTH[case.kind]
 
-    def rows(start: int) -> Array:
-        return memory[start : start + 16 * _CHAINS].reshape(_CHAINS, 16)[:, :width]
+    def rows(place: slice) -> Array:
+        return memory[place].reshape(_CHAINS, 16)[:, :width]
 
-    state = np.ascontiguousarray(rows(_STATES))
+    state = np.ascontiguousarray(rows(STATES))
     y, z = (memory[at : at + width].copy() for at in (_OPERANDS, _OPERANDS + 16))
     total = 0
     for step in range(rounds * _REPEATS):
@@ -122,5 +139,5 @@ def expected(group: Group, case: Case, rounds: int) -> tuple[Array, int]:
         if case.total_reference:
             total += int(case.total_reference(state, y, z, window).sum())
         state = case.reference(state, y, z, window)
-    rows(_RESULTS)[:] = state
+    rows(RESULTS)[:] = state
     return memory, total if case.total else rounds
