@@ -34,7 +34,7 @@ _SIMD = (
 )
 _NOTES = {
     Feature.MEMORY64: NO_MEMORY64,
-    Feature.TAIL_CALL: "Wasmer's compilers implement no tail calls, only its LLVM one does",
+    Feature.TAIL_CALL: "Wasmer's Cranelift and Singlepass implement no tail calls",
     Feature.INTERRUPT: "needs Linux on x86-64 or aarch64",
 }
 _SINGLEPASS_NOTES = {

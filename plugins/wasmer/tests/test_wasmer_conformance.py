@@ -12,7 +12,7 @@ _VERSION = re.search(r'name = "wasmer"\nversion = "(.+)"', _LOCK_FILE.read_text(
 _NO_SIMD = "Singlepass has no SIMD"
 _UNSUPPORTED = {
     "memory64": "Wasmer's compilers implement no 64-bit memories",
-    "tail-call": "only Wasmer's LLVM compiler implements tail calls",
+    "tail-call": "Wasmer's Cranelift and Singlepass implement no tail calls",
 }
 
 
