@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from iree_wasm_hal_wasm3.config import EngineOptions
     from iree_wasm_hal_wasm3.validation.module import FunctionFacts
 
-_libc: Any = ffi.dlopen(None)
+_libc: Any = ffi.dlopen(None) if sys.platform != "win32" else None
 _ATTRIBUTES_BYTE_LENGTH = 256  # pthread_attr_t is 56 to 64 bytes on 64-bit Linux
 _LEAST_FRAME_SLOT_COUNT = 2
 """wasm3 moves its stack by this much at every call (CompileCallArgsAndReturn, m3_compile.c)."""

@@ -231,6 +231,7 @@ def _corrupt(wasm: bytes, before: bytes, after: bytes) -> bytes:
 
 
 _EMPTY = _module(b"\x0b")
+_BODY = len(_EMPTY) - 1
 
 
 @pytest.mark.parametrize(
@@ -253,7 +254,10 @@ _EMPTY = _module(b"\x0b")
         (_EMPTY[: _EMPTY.index(b"\x0a\4\1")], "1 functions declared, but 0 bodies"),
         (_corrupt(_EMPTY, b"\x0a\4\1\2\0\x0b", b"\x0a\4\1\2\0\1"), "unexpected end of the body"),
         (_corrupt(_EMPTY, b"\x0a\4\1\2\0\x0b", b"\x0a\5\1\3\0\x0b\1"), "1 bytes after the body"),
-        (_module(b"\x41\x80\x80\x80\x80\x70\x1a\x0b"), "integer too large for 32 bits"),
+        (
+            _module(b"\x41\x80\x80\x80\x80\x70\x1a\x0b"),
+            rf"^function 0, i32.const: integer too large for 32 bits \(at .* {_BODY:#x}\)$",
+        ),
         (_module(b"\x41\xff\xff\xff\xff\x7f\x1a\x0b"), None),
         (_module(b"\x42\x80\x80\x80\x80\x80\x80\x80\x80\x80\1\x1a\x0b"), "too large for 64 bits"),
         (_module(b"\x0e\xff\xff\xff\xff\x0f\0\x0b"), "targets announced"),

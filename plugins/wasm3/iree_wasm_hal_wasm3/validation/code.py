@@ -108,7 +108,7 @@ class CodeState:
                 index = code[position]
                 position += 1
                 if index >= 0x80:
-                    index, position = self.u32(position - 1)
+                    index, position = self.u32(start, position - 1)
                 if index >= local_count:
                     self.fail(start, f"local {index} of {local_count}")
                 push(local_types[index])
@@ -125,25 +125,25 @@ class CodeState:
                 if code[position] < 0x80:
                     position += 1
                 else:
-                    position = self.signed(position, 32)
+                    position = self.signed(start, position, 32)
                 push(I32)
             else:
                 position = handlers[opcode](self, start, position)
         return position
 
-    def u32(self, position: int) -> tuple[int, int]:
-        """An immediate operand, and the position after it."""
+    def u32(self, start: int, position: int) -> tuple[int, int]:
+        """An immediate operand of the instruction at ``start``, and the position after it."""
         try:
             return read_u32(self.code, position)
         except InvalidWasmError as error:
-            self.fail(position, str(error))
+            self.fail(start, error.reason)
 
-    def signed(self, position: int, bits: int) -> int:
-        """Skips a signed constant."""
+    def signed(self, start: int, position: int, bits: int) -> int:
+        """Skips a signed constant of the instruction at ``start``."""
         try:
             return read_signed(self.code, position, bits)[1]
         except InvalidWasmError as error:
-            self.fail(position, str(error))
+            self.fail(start, error.reason)
 
     def pop(self, expected: int, start: int) -> None:
         """Takes an operand of a type."""

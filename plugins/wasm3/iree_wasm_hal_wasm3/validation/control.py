@@ -108,7 +108,7 @@ class ControlRules(CodeState):
 
     def br_table(self, start: int, position: int) -> int:
         """``br_table``."""
-        number, position = self.u32(position)
+        number, position = self.u32(start, position)
         if number >= len(self.code) - position:
             self.fail(start, f"{number} targets announced")
         self.pop(I32, start)
@@ -126,7 +126,7 @@ class ControlRules(CodeState):
         return position
 
     def _label(self, start: int, position: int) -> tuple[bytes, int]:
-        depth, position = self.u32(position)
+        depth, position = self.u32(start, position)
         if depth >= len(self.frames):
             self.fail(start, f"label {depth} of {len(self.frames)}")
         return self.frames[-1 - depth].label, position
@@ -139,7 +139,7 @@ class ControlRules(CodeState):
 
     def call(self, start: int, position: int) -> int:
         """``call``."""
-        index, position = self.u32(position)
+        index, position = self.u32(start, position)
         if index >= len(self.module.functions):
             self.fail(start, f"function {index} of {len(self.module.functions)}")
         self._apply(start, self.module.functions[index])
@@ -147,7 +147,7 @@ class ControlRules(CodeState):
 
     def call_indirect(self, start: int, position: int) -> int:
         """``call_indirect``."""
-        index, position = self.u32(position)
+        index, position = self.u32(start, position)
         if index >= len(self.module.types):
             self.fail(start, f"type {index} of {len(self.module.types)}")
         if self.code[position] != 0:

@@ -56,11 +56,11 @@ class CodeValidator(ControlRules):
         return position
 
     def _memarg(self, start: int, position: int, max_alignment: int) -> int:
-        alignment, position = self.u32(position)
+        alignment, position = self.u32(start, position)
         if alignment > max_alignment:
             self.fail(start, f"alignment 2**{alignment} is larger than natural")
         self._need_memory(start)
-        return self.u32(position)[1]
+        return self.u32(start, position)[1]
 
     def _need_memory(self, start: int) -> None:
         if not self.module.memories:
@@ -80,7 +80,7 @@ class CodeValidator(ControlRules):
         return position
 
     def _local(self, start: int, position: int) -> tuple[int, int]:
-        index, position = self.u32(position)
+        index, position = self.u32(start, position)
         if index >= len(self.locals):
             self.fail(start, f"local {index} of {len(self.locals)}")
         return index, position
@@ -100,16 +100,15 @@ class CodeValidator(ControlRules):
         return position
 
     def _global(self, start: int, position: int) -> tuple[int, int]:
-        index, position = self.u32(position)
+        index, position = self.u32(start, position)
         if index >= len(self.module.globals):
             self.fail(start, f"global {index} of {len(self.module.globals)}")
         return index, position
 
     def i64_const(self, start: int, position: int) -> int:
         """``i64.const``."""
-        del start
         self.stack.append(I64)
-        return self.signed(position, 64)
+        return self.signed(start, position, 64)
 
     def f32_const(self, start: int, position: int) -> int:
         """``f32.const``."""
