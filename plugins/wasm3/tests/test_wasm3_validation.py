@@ -296,6 +296,14 @@ def test_wasm3s_own_limits(body: bytes, function_type: bytes, message: str) -> N
         validate(wasm)
 
 
+def test_numbers_that_wasm3_cannot_take() -> None:
+    types = {"1001 parameters": b"\1\x60" + _leb(1001) + b"\x7f" * 1001 + b"\0"}
+    types["10001 types"] = _leb(10_001) + b"\x60\0\0" * 10_001
+    for message, content in types.items():
+        with pytest.raises(WasmCompileError, match=message):
+            validate(b"\0asm\1\0\0\0" + _section(1, content))
+
+
 def test_dead_code_is_found() -> None:
     wasm = _module(b"\2\x40\x0c\0\x41\1\x1a\x0b" + b"\0\3\x40\0\1\x0b" + b"\x0b")
     start = wasm.index(b"\x41\1\x1a")

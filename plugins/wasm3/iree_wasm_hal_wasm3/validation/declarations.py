@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from iree_wasm_hal_wasm3.validation.constants import read_constant
-from iree_wasm_hal_wasm3.validation.limits import MAX_PARAMETER_COUNT
+from iree_wasm_hal_wasm3.validation.limits import MAX_PARAMETER_COUNT, MAX_TYPE_COUNT
 from iree_wasm_hal_wasm3.validation.module import (
     FUNCTION,
     GLOBAL,
@@ -40,7 +40,10 @@ _MAX_TABLE_SIZE = 2**32 - 1
 
 def read_section_types(reader: Reader, module: ModuleInfo) -> None:
     """The type section."""
-    for _ in range(reader.count("types", 3)):
+    type_count = reader.count("types", 3)
+    if type_count > MAX_TYPE_COUNT:
+        raise reader.failure(f"{type_count} types; wasm3 gets at most {MAX_TYPE_COUNT}")
+    for _ in range(type_count):
         form = reader.u8()
         if form != _FUNCTION_TYPE:
             raise reader.failure(f"{form:#04x} is no function type")
