@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 from simd_ops.document import machine, render, verdict
 from simd_ops.groups import SECTIONS
 from simd_ops.measure import Result, measure
+from simd_ops.tiles import TILES, gflop_per_s
 
 from iree_wasm_hal.engine import list_engines, open_engine
 
@@ -45,15 +46,31 @@ def measure_all(
     """Every group on every engine, the engines in turns; prints as it goes."""
     tables: dict[str, dict[str, Result]] = {}
     for section, groups in SECTIONS.items():
-        print(f"\n{section:<62}{''.join(f'{name:>20}' for name in engines)}", file=sys.stderr)
+        print(f"\n{section:<62}{''.join(f'{name:>22}' for name in engines)}", file=sys.stderr)
         for group in groups:
             print(f"{group.name:<62}", end="", file=sys.stderr, flush=True)
             row = tables[group.name] = {}
             for name, engine in engines.items():
                 row[name] = measure(engine, group, call_s=call_s, repeats=repeats)
-                print(f"{_shown(row[name]):>20}", end="", file=sys.stderr, flush=True)
+                print(f"{_shown(row[name]):>22}", end="", file=sys.stderr, flush=True)
             print(file=sys.stderr)
     return tables
+
+
+def measure_tiles(
+    engines: dict[str, Engine], call_s: float, repeats: int
+) -> dict[str, dict[str, float | None]]:
+    """GFLOP/s of every tile on every engine, the engines in turns."""
+    print(f"\n{'Tiles, GFLOP/s':<62}{''.join(f'{name:>22}' for name in engines)}", file=sys.stderr)
+    speeds: dict[str, dict[str, float | None]] = {}
+    for tile in TILES:
+        row = speeds[tile.name] = {
+            name: gflop_per_s(engine, tile, call_s=call_s, repeats=repeats)
+            for name, engine in engines.items()
+        }
+        shown = (f"{'no' if speed is None else format(speed, '.1f'):>22}" for speed in row.values())
+        print(f"{tile.name:<62}{''.join(shown)}", file=sys.stderr)
+    return speeds
 
 
 def _shown(result: Result) -> str:
@@ -77,6 +94,7 @@ def main() -> int:
         return 2
     engines = {name: open_engine(name) for name in names}
     tables = measure_all(engines, options.call_ms / 1e3, options.repeats)
+    tiles = measure_tiles(engines, options.call_ms / 1e3, options.repeats)
     versions = {name: engine.info.version for name, engine in engines.items()}
     document = {
         "machine": machine(),
@@ -85,13 +103,14 @@ def main() -> int:
             group: {name: dataclasses.asdict(result) for name, result in row.items()}
             for group, row in tables.items()
         },
+        "tiles": tiles,
     }
     if options.json == "-":
         print(json.dumps(document, indent=2))
     elif options.json:
         Path(options.json).write_text(json.dumps(document, indent=2) + "\n")
     if options.write:
-        DOCUMENT.write_text(render(versions, tables))
+        DOCUMENT.write_text(render(versions, tables, tiles))
         print(f"{DOCUMENT.relative_to(ROOT)} written", file=sys.stderr)
     return 0
 

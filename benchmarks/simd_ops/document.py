@@ -11,7 +11,7 @@ from pathlib import Path
 from simd_ops.groups import SECTIONS
 from simd_ops.measure import Result
 
-__all__ = ["Engines", "Tables", "machine", "read_tables", "render", "verdict"]
+__all__ = ["Engines", "Speeds", "Tables", "machine", "read_tables", "render", "verdict"]
 
 THRESHOLD = 1.15
 """Ratio from which a difference counts: `fast` from here, `slow` below the inverse."""
@@ -25,6 +25,8 @@ Engines = Mapping[str, str]
 """Name of an engine to its version."""
 Tables = Mapping[str, Mapping[str, Result]]
 """Name of a group to name of an engine to what was found."""
+Speeds = Mapping[str, Mapping[str, float | None]]
+"""Name of a tile to name of an engine to GFLOP/s."""
 
 _PLAIN_F32 = "f32x4.mul, f32x4.add"
 _RATES = {
@@ -67,7 +69,7 @@ def machine() -> str:
     return f"{named} ({', '.join(extensions)})" if extensions else named
 
 
-def render(engines: Engines, tables: Tables) -> str:
+def render(engines: Engines, tables: Tables, tiles: Speeds) -> str:
     """The whole document."""
     versions = [[name, version] for name, version in engines.items()]
     parts = [
@@ -77,6 +79,11 @@ def render(engines: Engines, tables: Tables) -> str:
         "Products that are multiplied and added up in a nanosecond, in registers, on one thread:\n",
         _rates(engines, tables),
         _summary(engines, tables),
+        _TILES,
+        _table(
+            ["GFLOP/s", *engines],
+            [[tile, *(_speed(row[name]) for name in engines)] for tile, row in tiles.items()],
+        ),
         _READING.format(threshold=THRESHOLD, inverse=1 / THRESHOLD),
     ]
     for section, groups in SECTIONS.items():
@@ -172,6 +179,10 @@ def _summary(engines: Engines, tables: Tables) -> str:
     return "\n".join(lines) + "\n"
 
 
+def _speed(value: float | None) -> str:
+    return "-" if value is None else f"{value:.1f}"
+
+
 _NO_SIMD = "no SIMD; scalar kernels only."
 
 
@@ -214,6 +225,16 @@ Which instructions of SIMD and relaxed SIMD each engine has, and what they cost 
 Measured on {machine}.
 Ratios belong to that CPU as much as to the engines: on one without AVX-512, FMA or VNNI some of
 them are others.
+"""
+
+_TILES = """## Tiles of an f32 matrix product
+
+The inner loop of a packed matrix product on one thread, the tile in registers where the engine
+finds enough of them. Operands stay in the first-level cache.
+
+wasmtime looks in every round of every loop whether it should stop (epoch interruption), and
+Cranelift keeps whatever lives across that check on the stack: each round stores and loads the
+whole tile. Longer rounds hide it.
 """
 
 _READING = """## How to read the tables

@@ -14,8 +14,9 @@ from simd_ops.document import Page, read_tables, render, verdict
 from simd_ops.groups import SECTIONS
 from simd_ops.measure import Result, WrongResultError, check, validates
 from simd_ops.program import BYTE_LENGTH, RESULTS, STATES, expected, initial_memory
+from simd_ops.tiles import TILES, gflop_per_s
 
-from iree_wasm_hal.engine import open_engine
+from iree_wasm_hal.engine import Feature, open_engine
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -72,6 +73,17 @@ def test_states_never_return_to_what_they_were() -> None:
                 assert (before != after).any(), (group.name, case.words, rounds)
 
 
+def test_tiles_compute_what_numpy_does(engine: Engine) -> None:
+    """And are valid where their instructions are."""
+    speeds = {
+        tile: gflop_per_s(engine, tile, call_s=1e-4, repeats=1) for tile in (TILES[0], TILES[-1])
+    }
+    features = engine.info.features
+    needed = {TILES[0]: {Feature.SIMD128}, TILES[-1]: {Feature.SIMD128, Feature.RELAXED_MADD}}
+    for tile, speed in speeds.items():
+        assert (speed is not None) == (needed[tile] <= features)
+
+
 def test_a_wrong_result_is_noticed(engine: Engine) -> None:
     group = _GROUPS[0]
     plain = group.plain
@@ -92,7 +104,8 @@ def test_document_reads_back_what_was_written() -> None:
     states = [Result(False), Result(True), Result(True, 1, 2), Result(True, 2, 1)]
     engines = {f"engine{index}": "1.0" for index in range(len(states))}
     tables = {group.name: dict(zip(engines, states, strict=True)) for group in _GROUPS}
-    text = render(engines, tables)
+    tiles = {"4x8": dict.fromkeys(engines, 1.0)}
+    text = render(engines, tables, tiles)
     written = read_tables(text)
     assert written.engines == engines
     assert written.valid[_GROUPS[-1].name] == {
