@@ -53,7 +53,7 @@ set(WAMR_DISABLE_WAKEUP_BLOCKING_OP 1)
 set(WAMR_DISABLE_WRITE_GS_BASE 1)
 
 # Bounds of memory are checked by comparing. Guard pages would save the interpreter nothing: Magika
-# takes 2.6 s with either way and simd128 kernels, and less with comparisons and scalar ones. And
+# takes 2.6 s either way with simd128 kernels, and with scalar ones less where it compares. And
 # WAMR's SIGSEGV handler does not live with others: each thread that WAMR meets installs it anew and
 # takes what it finds for the next handler, which then is itself; a foreign fault never gets past
 # it. Machine code would want guard pages. That takes a handler of our own in the place of

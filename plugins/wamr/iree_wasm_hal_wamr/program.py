@@ -51,14 +51,11 @@ class WamrProgram:
         Raises:
             EngineError: Names the imports, or the limit that does not fit.
         """
-        if [each.name for each in self._imports if each.limits] != ["env.memory"] or len(
-            self._imports
-        ) != 1:
+        limits = self._imports[0].limits if len(self._imports) == 1 else None
+        if limits is None or self._imports[0].name != "env.memory":
             names = ", ".join(each.name for each in self._imports) or "nothing"
             msg = f"program imports {names}; expected exactly the memory env.memory"
             raise EngineError(msg)
-        limits = self._imports[0].limits
-        assert limits is not None  # the memory
         wrong = None
         if limits.shared != memory_type.shared:
             wrong = f"shared={limits.shared}, the memory has shared={memory_type.shared}"

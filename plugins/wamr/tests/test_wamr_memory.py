@@ -5,6 +5,8 @@ from __future__ import annotations
 import ctypes
 import gc
 import resource
+import subprocess
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -269,6 +271,23 @@ def test_imported_limits_must_match(engine: Engine, limits: str, message: str) -
             engine.instantiate(program, memory)
     else:
         assert engine.instantiate(program, memory).function("n")() == 2
+
+
+def test_memory_beyond_the_address_space_is_a_limit() -> None:
+    code = """
+import resource
+from iree_wasm_hal.engine import MemoryType, open_engine
+from iree_wasm_hal.errors import LimitError
+engine = open_engine("wamr")
+resource.setrlimit(resource.RLIMIT_AS, (2 * 1024**3, 2 * 1024**3))
+engine.create_memory(MemoryType(1, 1024)).grow(1023)
+try:
+    engine.create_memory(MemoryType(1, 65536))
+except LimitError as error:
+    print(error.asked)
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == f"{_PAGE}\n"
 
 
 def _address_space() -> int:
