@@ -73,6 +73,7 @@ class SignalGuard:
         self._engine_handlers: set[Handler] = set()
         self._engine_libraries: set[str] = set()
         self._engine_names: set[str] = set()
+        self._opened_names: set[str] = set()
         # Engines above whose handlers a foreign one came for good, and the error that says so.
         self._lost: dict[str, str] = {}
         # What was there before the first engine.
@@ -113,8 +114,9 @@ class SignalGuard:
                         or os.path.realpath(library_of(action.handler)) == library
                     ):
                         self._keep(number, action, engine_name)
-                if library in mapped_before and engine_name not in self._engine_names:
+                if library in mapped_before and engine_name not in self._opened_names:
                     self._look_beneath_faulthandler(engine_name, library)
+                self._opened_names.add(engine_name)
                 self._watch()
 
     def is_disturbed(self) -> bool:
@@ -155,18 +157,19 @@ class SignalGuard:
 
     def _look_beneath_faulthandler(self, engine_name: str, library: str) -> None:
         """Finds an engine's handlers where faulthandler came above them before we were asked."""
-        if not faulthandler.is_enabled():
+        on_top = {number: read_action(number) for number in _SIGNAL_NUMBERS}
+        if not any(_is_faulthandlers(number, action.handler) for number, action in on_top.items()):
             return
         faulthandler.disable()
-        try:
-            for number in _SIGNAL_NUMBERS:
-                action = read_action(number)
-                if os.path.realpath(library_of(action.handler)) == library:
-                    self._keep(number, action, engine_name)
-        finally:
-            faulthandler.enable(_STANDARD_ERROR)
-        for number, kept in self._kept.items():
-            write_action(number, kept.action)
+        beneath = {number: read_action(number) for number in _SIGNAL_NUMBERS}
+        faulthandler.enable(_STANDARD_ERROR)
+        for number, action in beneath.items():
+            is_covered = _is_faulthandlers(number, on_top[number].handler)
+            if is_covered and os.path.realpath(library_of(action.handler)) == library:
+                self._keep(number, action, engine_name)
+                on_top[number] = action
+        for number, action in on_top.items():  # disabling took those of others as well
+            write_action(number, action)
 
     def _keep(self, number: int, action: Action, engine_name: str) -> None:
         # JavaScriptCore's handler runs on the stack that faulted. Above Wasmer's, which tells an
@@ -211,19 +214,23 @@ class SignalGuard:
         return (
             handler in _NO_FUNCTION
             or handler == self._beneath.get(number)
-            or (is_of_python(handler) and not _is_python_function(number, handler))
+            or _is_faulthandlers(number, handler)
         )
 
     def _put_back(self, python_functions: dict[int, Action]) -> None:
         if self._has_faulthandler_beneath:
             # Engines hand on to faulthandler's function. Disabled, that returns, and a real crash
             # would fault again for ever. What it hands on to itself is what it finds here.
+            others = {number: read_action(number) for number in _SIGNAL_NUMBERS}
             if python_functions:
                 faulthandler.disable()
                 for number, action in python_functions.items():
                     write_action(number, action)
             if not faulthandler.is_enabled():
                 faulthandler.enable(_STANDARD_ERROR)
+            for number, action in others.items():  # it took the place of these as well
+                if _is_of_a_library(action.handler):
+                    write_action(number, action)
         for number, kept in self._kept.items():
             write_action(number, kept.action)
         self._watch()
@@ -244,6 +251,10 @@ def _read_handlers() -> dict[int, Handler]:
 
 def _is_of_a_library(handler: Handler) -> bool:
     return handler not in _NO_FUNCTION and not is_of_python(handler)
+
+
+def _is_faulthandlers(number: int, handler: Handler) -> bool:
+    return is_of_python(handler) and not _is_python_function(number, handler)
 
 
 def _is_python_function(number: int, handler: Handler) -> bool:

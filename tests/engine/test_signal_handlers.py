@@ -101,6 +101,15 @@ def test_an_engine_that_somebody_else_uses_too(traps_archive: Path, order: str) 
     assert caught == [_CAUGHT] * len(caught)
 
 
+def test_an_engine_that_somebody_else_uses_beside_others(
+    traps_archive: Path, engine_name: str
+) -> None:
+    """Opening others, twice, takes no handlers that nobody told us of."""
+    opens = ["enable", "wasmtime-py", f"open:{engine_name}", f"open:{engine_name}", "open:wasmtime"]
+    steps = [*opens, "trap:wasmtime", f"trap:{engine_name}", "trap:wasmtime"]
+    assert _traps(steps, _go(traps_archive, *steps)) == [_CAUGHT] * 3
+
+
 @pytest.mark.parametrize("order", ["open python", "python open", "open trap python"])
 def test_python_functions_are_still_called(
     traps_archive: Path, engine_name: str, order: str
