@@ -61,7 +61,7 @@ class Opening:
     """What the guard is told of the engine that opens."""
 
     library_path: str = ""
-    """File of the engine's native library."""
+    """File of the engine's native library; ``""`` where there is none."""
 
 
 class SignalGuard:
@@ -105,16 +105,17 @@ class SignalGuard:
             try:
                 yield opening
             finally:
-                library = os.path.realpath(opening.library_path)
+                library = opening.library_path and os.path.realpath(opening.library_path)
                 for number in _SIGNAL_NUMBERS:
                     action = read_action(number)
                     if _is_of_a_library(action.handler) and (
                         action.handler != before[number]
                         # Somebody else in this process uses the same engine.
-                        or os.path.realpath(library_of(action.handler)) == library
+                        or _is_of(action.handler, library)
                     ):
                         self._keep(number, action, engine_name)
-                if library in mapped_before and engine_name not in self._opened_names:
+                is_first = engine_name not in self._opened_names
+                if library and library in mapped_before and is_first:
                     self._look_beneath_faulthandler(engine_name, library)
                 self._opened_names.add(engine_name)
                 self._watch()
@@ -165,7 +166,7 @@ class SignalGuard:
         faulthandler.enable(_STANDARD_ERROR)
         for number, action in beneath.items():
             is_covered = _is_faulthandlers(number, on_top[number].handler)
-            if is_covered and os.path.realpath(library_of(action.handler)) == library:
+            if is_covered and _is_of(action.handler, library):
                 self._keep(number, action, engine_name)
                 on_top[number] = action
         for number, action in on_top.items():  # disabling took those of others as well
@@ -251,6 +252,12 @@ def _read_handlers() -> dict[int, Handler]:
 
 def _is_of_a_library(handler: Handler) -> bool:
     return handler not in _NO_FUNCTION and not is_of_python(handler)
+
+
+def _is_of(handler: Handler, library: str) -> bool:
+    """Whether a handler is a function of a library, by its real path; of ``""`` none is."""
+    origin = library_of(handler)
+    return bool(origin and library) and os.path.realpath(origin) == library
 
 
 def _is_faulthandlers(number: int, handler: Handler) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import dataclasses
 import itertools
 import json
@@ -15,7 +16,14 @@ import pytest
 from available_engines import engine_names
 
 from iree_wasm_hal.engine import TrapKind
-from iree_wasm_hal.engine.signal_actions import on_alternate_stack, read_action, write_action
+from iree_wasm_hal.engine.signal_actions import (
+    Action,
+    library_of,
+    on_alternate_stack,
+    read_action,
+    write_action,
+)
+from iree_wasm_hal.engine.signal_guard import SignalGuard
 
 _STEPS = Path(__file__).with_name("signal_steps.py")
 _ENGINES = engine_names()
@@ -196,3 +204,23 @@ def test_handlers_are_moved_to_the_alternate_stack() -> None:
         assert on_alternate_stack(read_back) is read_back
     finally:
         write_action(signal.SIGUSR2, before)
+
+
+def test_handlers_of_unknown_origin_are_of_no_engine() -> None:
+    """An engine without a library has no handlers, and unknown code is not a part of it."""
+    handler = ctypes.CFUNCTYPE(None, ctypes.c_int)(lambda _: None)
+    address = ctypes.cast(handler, ctypes.c_void_p).value or 0
+    assert library_of(address) == ""
+    before = read_action(signal.SIGTRAP)
+    try:
+        write_action(
+            signal.SIGTRAP, Action(address, address.to_bytes(8, sys.byteorder) + bytes(504))
+        )
+        guard = SignalGuard()
+        with guard.opening("null"):
+            pass
+        write_action(signal.SIGTRAP, before)
+        guard.check("null")
+        assert read_action(signal.SIGTRAP).handler == before.handler
+    finally:
+        write_action(signal.SIGTRAP, before)
