@@ -39,7 +39,8 @@ def load_library() -> Library:
         msg = f"engine 'wamr': its native library {path} is missing. {_REPAIR}"
         raise EngineUnavailableError(msg)
     try:
-        lib = ffi.dlopen(str(path))
+        # Never unloaded: the interpreter's last collection may free our objects after it.
+        lib = ffi.dlopen(str(path), ffi.RTLD_NOW | getattr(ffi, "RTLD_NODELETE", 0))
     except OSError as error:
         reason = describe_open_failure(path, error)
         msg = f"engine 'wamr': {path} cannot be opened: {reason}. {_REPAIR}"
