@@ -1,4 +1,4 @@
-"""What an engine plugin may import: contract, hook, feature probes, registry.
+"""What an engine plugin may import: contract, hook, feature probes, registry, shared checks.
 
 The conformance suite is ``iree_wasm_hal.engine.conformance``; it needs pytest and is not imported
 from here.
@@ -19,9 +19,17 @@ from iree_wasm_hal.engine.contract import (
 )
 from iree_wasm_hal.engine.hookspecs import ENTRY_POINT_GROUP, hookimpl
 from iree_wasm_hal.engine.listing import EngineRecord, list_engines
-from iree_wasm_hal.engine.native_library import describe_open_failure
+from iree_wasm_hal.engine.memory_limits import (
+    check_growth,
+    check_memory_limits,
+    growth_error,
+    memory_error,
+)
+from iree_wasm_hal.engine.native_library import describe_open_failure, missing_functions
+from iree_wasm_hal.engine.native_stack import StackCheck
+from iree_wasm_hal.engine.options import check_byte_length, check_options
 from iree_wasm_hal.engine.probes import PROBES, Probe, probe_features
-from iree_wasm_hal.engine.registry import check_options, open_engine
+from iree_wasm_hal.engine.registry import open_engine
 
 __all__ = [
     "ENTRY_POINT_GROUP",
@@ -37,12 +45,19 @@ __all__ = [
     "MemoryType",
     "Probe",
     "Program",
+    "StackCheck",
     "TrapKind",
     "WasmFunction",
+    "check_byte_length",
+    "check_growth",
+    "check_memory_limits",
     "check_options",
     "describe_open_failure",
+    "growth_error",
     "hookimpl",
     "list_engines",
+    "memory_error",
+    "missing_functions",
     "open_engine",
     "probe_features",
 ]

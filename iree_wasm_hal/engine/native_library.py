@@ -1,6 +1,7 @@
-"""Why a native library cannot be opened, where the dynamic loader's words mislead.
+"""What is wrong with a native library, in words that help.
 
-glibc reports a library for another CPU as a file that does not exist.
+The dynamic loader's own mislead: glibc reports a library for another CPU as a file that does not
+exist. And cffi looks for a function when it is first used, which may be in a call.
 """
 
 from __future__ import annotations
@@ -8,8 +9,9 @@ from __future__ import annotations
 import platform
 import sys
 from pathlib import Path
+from typing import Any
 
-__all__ = ["describe_open_failure"]
+__all__ = ["describe_open_failure", "missing_functions"]
 
 _ELF_MAGIC = b"\x7fELF"
 _HEADER_BYTE_LENGTH = 20
@@ -34,6 +36,26 @@ def describe_open_failure(path: str | Path, error: OSError) -> str:
     if (header[4:6], header[18:20]) != (own[4:6], own[18:20]):
         return f"it is a library for {_machine(header)}, this Python is for {platform.machine()}"
     return str(error)
+
+
+def missing_functions(ffi: Any, lib: Any, prefix: str | tuple[str, ...] = "") -> list[str]:
+    """Names of the declared functions that a library lacks, sorted.
+
+    Args:
+        ffi: The ``cffi.FFI`` that declares them.
+        lib: The open library, of ``ffi.dlopen``.
+        prefix: How the names begin that are to be looked for, as ``str.startswith`` takes it.
+    """
+    names = sorted(name for name in dir(lib) if name.startswith(prefix))
+    return [name for name in names if not _resolves(ffi, lib, name)]
+
+
+def _resolves(ffi: Any, lib: Any, name: str) -> bool:
+    try:
+        getattr(lib, name)
+    except ffi.error:
+        return False
+    return True
 
 
 def _header(path: str | Path) -> bytes:

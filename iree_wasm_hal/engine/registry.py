@@ -8,16 +8,16 @@ import pluggy
 
 from iree_wasm_hal.engine.contract import EngineInfo, Feature
 from iree_wasm_hal.engine.hookspecs import ENTRY_POINT_GROUP, EngineHooks
-from iree_wasm_hal.engine.plugins import InstalledPlugin, did_you_mean, find_plugin
+from iree_wasm_hal.engine.plugins import InstalledPlugin, find_plugin
 from iree_wasm_hal.engine.signal_guard import SIGNAL_GUARD
-from iree_wasm_hal.errors import EngineError, EngineUnavailableError, Error
+from iree_wasm_hal.errors import EngineUnavailableError, Error
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Mapping
 
     from iree_wasm_hal.engine.contract import Engine
 
-__all__ = ["check_options", "open_engine", "open_plugin"]
+__all__ = ["open_engine", "open_plugin"]
 
 _OPEN_HOOK = "iree_wasm_hal_open_engine"
 
@@ -37,22 +37,6 @@ def open_engine(name: str, **options: object) -> Engine:
         EngineError: An option is unknown or has a bad value.
     """
     return open_plugin(find_plugin(name), options)
-
-
-def check_options(engine: str, options: Mapping[str, object], known: Iterable[str]) -> None:
-    """Refuses options that an engine does not have; for use in a plugin's hook.
-
-    Raises:
-        EngineError: Names each unknown option, the nearest known one, and all known ones.
-    """
-    known = sorted(known)
-    unknown = sorted(set(options) - set(known))
-    if not unknown:
-        return
-    named = ", ".join(f"{option!r}{did_you_mean(option, known)}" for option in unknown)
-    listed = ", ".join(known) if known else "none"
-    msg = f"engine {engine!r} has no option {named}; its options are: {listed}"
-    raise EngineError(msg)
 
 
 def open_plugin(plugin: InstalledPlugin, options: Mapping[str, object]) -> Engine:
