@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import ctypes
 import gc
+from functools import partial
 from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
 
 from iree_wasm_hal.engine import PAGE_SIZE, Feature, MemoryType
+from iree_wasm_hal.engine.conformance.background import run_in_thread
 from iree_wasm_hal.engine.conformance.suite import (
     SMALL_MEMORY,
     SMALL_SHARED_MEMORY,
@@ -90,6 +92,21 @@ class MemoryTests(SuiteBase):
         with pytest.raises(EngineError):
             memory.grow(-1)
         assert memory.page_count == 16
+
+    def test_memory_grows_on_several_threads(self, engine: Engine) -> None:
+        memory = engine.create_memory(MemoryType(1, 16))
+        spin = self.instantiate(engine, "loops", memory).function("spin")
+        # Growth may wait for the call, and then both threads go on at once.
+        call = run_in_thread(partial(spin, 0, self.lasting_call_iterations))
+        growths = [run_in_thread(partial(memory.grow, 10)) for _ in range(2)]
+        call.result()
+        refused = 0
+        for growth in growths:
+            try:
+                growth.result()
+            except LimitError:
+                refused += 1
+        assert (refused, memory.page_count) == (1, 11)
 
     def test_memory_old_view_survives_growth(self, engine: Engine, memory_type: MemoryType) -> None:
         memory = engine.create_memory(memory_type)

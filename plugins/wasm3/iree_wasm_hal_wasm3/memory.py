@@ -13,8 +13,14 @@ import sys
 import threading
 from typing import TYPE_CHECKING
 
-from iree_wasm_hal.engine import PAGE_SIZE, MemoryType
-from iree_wasm_hal.errors import ClosedError, EngineError, LimitError
+from iree_wasm_hal.engine import (
+    PAGE_SIZE,
+    MemoryType,
+    check_growth,
+    check_memory_limits,
+    memory_error,
+)
+from iree_wasm_hal.errors import ClosedError, EngineError
 from iree_wasm_hal_wasm3.c_api import ffi
 
 if TYPE_CHECKING:
@@ -35,7 +41,7 @@ class NativeMemory:
         page_count: Current size.
     """
 
-    __slots__ = ("_bound", "_mapping", "header", "lock", "page_count")
+    __slots__ = ("_bound", "_mapping", "_type", "header", "lock", "page_count")
 
     def __init__(self, memory_type: MemoryType) -> None:
         self._mapping = mmap.mmap(
@@ -48,6 +54,7 @@ class NativeMemory:
         # The destructor holds the buffer, and so the mapping.
         self.header = ffi.gc(ffi.cast("M3MemoryHeader *", start + offset), _Holder(start))
         self.lock = threading.Lock()
+        self._type = memory_type
         self.page_count = memory_type.min_page_count
         self._bound: Runtime | None = None
 
@@ -68,6 +75,7 @@ class NativeMemory:
     def grow(self, delta_page_count: int) -> None:
         """Grows within the maximum; waits for a call that is under way."""
         with self.lock:
+            check_growth(self._type, self.page_count, delta_page_count)
             self.page_count += delta_page_count
             self._bound = None
 
@@ -114,13 +122,6 @@ class Wasm3Memory:
     def grow(self, delta_page_count: int) -> None:
         """Grows; waits for a call that runs on it."""
         native = self.native()
-        if delta_page_count < 0:
-            msg = f"linear memory cannot grow by {delta_page_count} pages; expected 0 or more"
-            raise EngineError(msg)
-        asked, allowed = native.page_count + delta_page_count, self._type.max_page_count
-        if asked > allowed:
-            what = f"linear memory of {native.page_count} pages cannot grow by {delta_page_count}"
-            raise _limit_error(what, asked, allowed, "that is its declared maximum")
         native.grow(delta_page_count)
 
     def view(self) -> memoryview:
@@ -147,30 +148,15 @@ def create_memory(engine_token: object, memory_type: MemoryType) -> Wasm3Memory:
         EngineError: The limits make no valid type, or it is shared or has 64-bit addresses.
         LimitError: The machine cannot give it.
     """
-    low, high = memory_type.min_page_count, memory_type.max_page_count
     if memory_type.shared or memory_type.index64:
         msg = (
             f"engine 'wasm3' has neither shared nor 64-bit memories, so it cannot be {memory_type}"
         )
         raise EngineError(msg)
-    if not 0 <= low <= high <= _MAX_PAGE_COUNT:
-        msg = (
-            f"{memory_type} is no valid memory type: "
-            f"expected 0 <= min <= max <= {_MAX_PAGE_COUNT} pages"
-        )
-        raise EngineError(msg)
+    check_memory_limits(memory_type, _MAX_PAGE_COUNT)
     try:
         native = NativeMemory(memory_type)
     except (OSError, OverflowError) as error:
-        raise _limit_error(f"cannot reserve {memory_type}", high, 0, str(error)) from error
+        asked = memory_type.max_page_count
+        raise memory_error(f"cannot reserve {memory_type}", asked, 0, str(error)) from error
     return Wasm3Memory(engine_token, memory_type, native)
-
-
-def _limit_error(what: str, asked: int, allowed: int, reason: str) -> LimitError:
-    message = (
-        f"{what}: asked for {asked * PAGE_SIZE} bytes ({asked} pages), "
-        f"allowed are {allowed * PAGE_SIZE} ({allowed} pages): {reason}"
-    )
-    return LimitError(
-        message, name="linear memory", asked=asked * PAGE_SIZE, allowed=allowed * PAGE_SIZE
-    )
