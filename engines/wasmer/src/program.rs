@@ -9,6 +9,8 @@ use crate::engine::Engine;
 use crate::failure::{Failure, Kind};
 use crate::image;
 
+const COMPILER_STACK_BYTE_LENGTH: usize = 8 << 20;
+
 /// A compiled module with a Wasmer engine of its own. Immutable.
 ///
 /// A Wasmer engine frees code only when it is dropped itself, so one for all programs would grow
@@ -26,7 +28,7 @@ impl Program {
     /// Validates and compiles a module.
     pub fn compile(engine: &Arc<Engine>, wasm: &[u8]) -> Result<Self, Failure> {
         let wasmer_engine = engine.new_wasmer_engine();
-        let module = Module::from_binary(&wasmer_engine, wasm)
+        let module = with_own_threads(|| Module::from_binary(&wasmer_engine, wasm))?
             .map_err(|error| Failure::new(Kind::Compile, error.to_string()))?;
         Ok(Self::new(engine, wasmer_engine, module))
     }
@@ -61,6 +63,18 @@ impl Program {
             engine: Arc::clone(engine),
         }
     }
+}
+
+/// Runs a compilation on threads that end with it.
+///
+/// Wasmer would use rayon's global threads: a child that forked later has none of them, and would
+/// wait for them for ever. Nor does it depend on the size of the caller's stack this way.
+fn with_own_threads<R: Send>(compile: impl FnOnce() -> R + Send) -> Result<R, Failure> {
+    let pool = rayon::ThreadPoolBuilder::new()
+        .stack_size(COMPILER_STACK_BYTE_LENGTH)
+        .build()
+        .map_err(|error| Failure::new(Kind::Engine, format!("no thread to compile on: {error}")))?;
+    Ok(pool.install(compile))
 }
 
 fn code_range(module: &Module) -> Range<usize> {

@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Any
 
-from iree_wasm_hal.errors import EngineError
+from iree_wasm_hal.engine import check_byte_length
+from iree_wasm_hal_wasmtime import forking
 from iree_wasm_hal_wasmtime.c_api import OPT_LEVEL_SPEED, STRATEGY_CRANELIFT, ffi
 
 if TYPE_CHECKING:
@@ -26,7 +27,6 @@ _ENABLED = (
     "wasm_multi_memory",
     "wasm_memory64",
     "wasm_exceptions",
-    "parallel_compilation",
 )
 
 
@@ -51,17 +51,12 @@ class EngineOptions:
         Raises:
             EngineError: A value is no int or outside of its limits.
         """
-        checked: dict[str, int] = {}
-        for name, value in options.items():
-            low, high = _LIMITS[name]
-            if not isinstance(value, int) or isinstance(value, bool) or not low <= value <= high:
-                msg = (
-                    f"engine 'wasmtime': option {name!r} is {value!r}; "
-                    f"expected bytes as an int from {low} to {high}"
-                )
-                raise EngineError(msg)
-            checked[name] = value
-        return cls(**checked)
+        return cls(
+            **{
+                name: check_byte_length("wasmtime", name, value, _LIMITS[name])
+                for name, value in options.items()
+            }
+        )
 
 
 _LIMITS = {
@@ -77,6 +72,7 @@ def new_engine_pointer(library: Library, options: EngineOptions) -> Any:
     config = lib.wasm_config_new()
     for name in _ENABLED:
         getattr(lib, f"wasmtime_config_{name}_set")(config, True)
+    lib.wasmtime_config_parallel_compilation_set(config, not forking.is_child())
     # Deterministic relaxed SIMD would emulate what the CPU does not do; kernels chose relaxed.
     lib.wasmtime_config_wasm_relaxed_simd_deterministic_set(config, False)
     lib.wasmtime_config_strategy_set(config, STRATEGY_CRANELIFT)

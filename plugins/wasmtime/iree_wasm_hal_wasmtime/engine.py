@@ -13,9 +13,11 @@ from iree_wasm_hal.engine import (
     MemoryModel,
     MemoryType,
     Program,
+    StackCheck,
     probe_features,
 )
 from iree_wasm_hal.errors import ClosedError, EngineError, WasmCompileError
+from iree_wasm_hal_wasmtime import forking
 from iree_wasm_hal_wasmtime.c_api import ffi
 from iree_wasm_hal_wasmtime.config import EngineOptions, new_engine_pointer
 from iree_wasm_hal_wasmtime.instance import WasmtimeInstance
@@ -23,7 +25,6 @@ from iree_wasm_hal_wasmtime.interruption import Ticker
 from iree_wasm_hal_wasmtime.library import load_library
 from iree_wasm_hal_wasmtime.memory import WasmtimeMemory, create_memory
 from iree_wasm_hal_wasmtime.messages import take_error_message
-from iree_wasm_hal_wasmtime.native_stack import StackCheck
 from iree_wasm_hal_wasmtime.program import WasmtimeProgram
 
 _OWN_ABILITIES = frozenset({Feature.THREADS, Feature.SERIALIZE, Feature.INTERRUPT})
@@ -34,7 +35,10 @@ class WasmtimeEngine:
 
     def __init__(self, options: EngineOptions) -> None:
         self._library = load_library()
+        forking.watch()
+        self._options = options
         self._pointer: Any = new_engine_pointer(self._library, options)
+        self._compiles_in_parallel = not forking.is_child()
         self._reservation = options.memory_reservation_byte_length
         self._ticker = Ticker(self._library, self._pointer)
         self._stack_check = StackCheck(options.max_wasm_stack_byte_length)
@@ -53,13 +57,16 @@ class WasmtimeEngine:
 
     def compile(self, wasm: bytes) -> Program:
         """Validates and compiles a module."""
-        return self._load(self._library.lib.wasmtime_module_new, wasm, "compile the module")
+        pointer = self._native()
+        if self._compiles_in_parallel and forking.is_child():
+            serial = self._compile(wasm, new_engine_pointer(self._library, self._options))
+            return self.deserialize(serial.serialize())
+        return self._compile(wasm, pointer)
 
     def deserialize(self, image: bytes) -> Program:
         """Loads a trusted image: wasmtime checks version, configuration and CPU, not the code."""
-        return self._load(
-            self._library.lib.wasmtime_module_deserialize, image, "load the compiled image"
-        )
+        load = self._library.lib.wasmtime_module_deserialize
+        return self._load(load, image, self._native(), "load the compiled image")
 
     def create_memory(self, memory_type: MemoryType) -> Memory:
         """Creates a memory whose base address never changes."""
@@ -85,10 +92,13 @@ class WasmtimeEngine:
             raise ClosedError(msg)
         return pointer
 
-    def _load(self, load: Any, binary: bytes, what: str) -> WasmtimeProgram:
+    def _compile(self, wasm: bytes, pointer: Any) -> WasmtimeProgram:
+        load = self._library.lib.wasmtime_module_new
+        return self._load(load, wasm, pointer, "compile the module")
+
+    def _load(self, load: Any, binary: bytes, pointer: Any, what: str) -> WasmtimeProgram:
         result = ffi.new("wasmtime_module_t **")
         data = ffi.from_buffer("uint8_t[]", binary)
-        pointer = self._native()
         error = load(pointer, data, len(data), result)
         if error:
             reason = take_error_message(self._library.lib, error)
