@@ -1,6 +1,6 @@
 /* wasm3 0.5.0's C API and the structs behind it, as far as this plugin uses them. Upstream:
  * wasm3.h, m3_env.h, m3_function.h, m3_compile.h, m3_core.h, in the configuration that pywasm3's
- * setup.py fixes (DEBUG, d_m3RecordBacktraces, 32-bit slots). struct_check.py compares them with a
+ * setup.py fixes (DEBUG, d_m3RecordBacktraces, 32-bit slots). calibration.py compares them with a
  * live runtime before they are trusted. */
 
 typedef const char *M3Result;
@@ -181,10 +181,3 @@ M3Result m3_LinkRawFunction(
     M3Module *module, const char *module_name, const char *function_name, const char *signature,
     M3RawCall function);
 void *m3_Realloc(void *pointer, size_t new_byte_length, size_t old_byte_length);
-
-/* libc */
-unsigned long pthread_self(void);
-int pthread_getattr_np(unsigned long thread, void *attributes);
-int pthread_attr_getstack(const void *attributes, void **low, size_t *byte_length);
-int pthread_attr_destroy(void *attributes);
-size_t pthread_get_stacksize_np(unsigned long thread);

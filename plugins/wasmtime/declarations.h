@@ -147,11 +147,3 @@ void wasm_trap_delete(wasm_trap_t *);
 const wasm_byte_vec_t *wasmtime_frame_func_name(const wasm_frame_t *);
 uint32_t wasm_frame_func_index(const wasm_frame_t *);
 void wasm_frame_vec_delete(wasm_frame_vec_t *);
-
-// The calling thread's native stack (pthread.h of glibc, musl and macOS)
-
-uintptr_t pthread_self(void);
-int pthread_getattr_np(uintptr_t thread, char *attributes);
-int pthread_attr_getstack(char *attributes, void **low, size_t *byte_length);
-int pthread_attr_destroy(char *attributes);
-size_t pthread_get_stacksize_np(uintptr_t thread);

@@ -79,7 +79,7 @@ class InstanceTests(SuiteBase):
 
     def test_function_must_exist(self, engine: Engine) -> None:
         instance = self.instantiate(engine, "integers", self.small_memory(engine))
-        for name in ("absent", "", "constant\0", "env"):
+        for name in ("absent", "", "constant\0", "env", "\ud800"):
             with pytest.raises(EngineError, match="function"):
                 instance.function(name)
 

@@ -80,7 +80,10 @@ class JscEngine:
     def deserialize(self, image: bytes) -> Program:
         """Not possible: no API of JavaScriptCore takes compiled wasm in."""
         self._open()
-        msg = f"engine 'jsc' does not deserialize programs (image of {len(image)} bytes)"
+        msg = (
+            f"engine 'jsc' cannot deserialize {len(image)} bytes: no public API takes compiled "
+            f"code in"
+        )
         raise EngineError(msg)
 
     def create_memory(self, memory_type: MemoryType) -> Memory:

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
+from iree_wasm_hal.engine import missing_functions
 from iree_wasm_hal.errors import EngineUnavailableError
 from iree_wasm_hal_jsc import startup
 from iree_wasm_hal_jsc.c_api import ffi
@@ -66,7 +67,7 @@ def load_library() -> Library:
     _check_address_space()
     with startup.options_in_environment():
         lib, name = _open()
-        missing = _missing(lib)
+        missing = set(missing_functions(ffi, lib, ("JS", "jsc_")))
         if missing - _OPTIONAL:
             listed = ", ".join(sorted(missing - _OPTIONAL))
             msg = (
@@ -130,20 +131,6 @@ def _check_address_space() -> None:
             f"space, and this process cannot: {error}. Raise its limit (ulimit -v)"
         )
         raise EngineUnavailableError(msg) from error
-
-
-def _missing(lib: Any) -> set[str]:
-    """The declared functions that the library lacks: none must surface in a call."""
-    names = [name for name in dir(lib) if name.startswith(("JS", "jsc_"))]
-    return {name for name in names if not _resolves(lib, name)}
-
-
-def _resolves(lib: Any, name: str) -> bool:
-    try:
-        getattr(lib, name)
-    except ffi.error:
-        return False
-    return True
 
 
 def _path(lib: Any, name: str) -> str:

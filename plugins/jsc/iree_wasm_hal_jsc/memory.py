@@ -11,7 +11,14 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from iree_wasm_hal.engine import PAGE_SIZE, MemoryType
+from iree_wasm_hal.engine import (
+    PAGE_SIZE,
+    MemoryType,
+    check_growth,
+    check_memory_limits,
+    growth_error,
+    memory_error,
+)
 from iree_wasm_hal.errors import ClosedError, EngineError, InternalError, LimitError
 from iree_wasm_hal_jsc.c_api import ffi
 from iree_wasm_hal_jsc.virtual_machine import Entry, OperationError, Table
@@ -93,17 +100,12 @@ class JscMemory:
     def grow(self, delta_page_count: int) -> None:
         """Grows; waits for a call that runs in this engine."""
         native = self.native()
-        if delta_page_count < 0:
-            msg = f"linear memory cannot grow by {delta_page_count} pages; expected 0 or more"
-            raise EngineError(msg)
         page_count = native.page_count()
-        asked, allowed = page_count + delta_page_count, self._type.max_page_count
-        what = f"linear memory of {page_count} pages cannot grow by {delta_page_count}"
-        if asked > allowed:
-            raise _limit_error(what, asked, allowed, "that is its declared maximum")
+        check_growth(self._type, page_count, delta_page_count)
         reason = native.grow(delta_page_count)
         if reason is not None:
-            raise _limit_error(what, asked, allowed, reason)
+            allowed = self._type.max_page_count
+            raise growth_error(page_count, delta_page_count, allowed, reason)
 
     def view(self) -> memoryview:
         """A writable view of the current size that keeps the native memory alive."""
@@ -132,16 +134,13 @@ def create_memory(machine: VirtualMachine, memory_type: MemoryType) -> JscMemory
     """Creates a memory.
 
     Raises:
-        EngineError: The limits make no valid type.
+        EngineError: The limits make no valid type, or it has 64-bit addresses.
         LimitError: The machine cannot give it.
     """
-    limits = 0, memory_type.min_page_count, memory_type.max_page_count, _MAX_PAGE_COUNT
-    if memory_type.index64 or list(limits) != sorted(limits):
-        msg = (
-            f"{memory_type} is no valid memory type of engine 'jsc': expected 32-bit addresses "
-            f"and 0 <= min <= max <= {_MAX_PAGE_COUNT} pages"
-        )
+    if memory_type.index64:
+        msg = f"engine 'jsc' cannot create {memory_type}: it has no 64-bit memories"
         raise EngineError(msg)
+    check_memory_limits(memory_type, _MAX_PAGE_COUNT)
     return JscMemory(memory_type, _new_native(machine, memory_type))
 
 
@@ -152,7 +151,7 @@ def _new_native(machine: VirtualMachine, memory_type: MemoryType) -> NativeMemor
         try:
             entry_id = machine.run("createMemory", minimum, maximum, memory_type.shared)
         except OperationError as error:
-            raise _limit_error(what, minimum, 0, error.message) from error
+            raise memory_error(what, minimum, 0, error.message) from error
         native = NativeMemory(machine, entry_id, minimum)
     may_move = minimum < maximum and not memory_type.shared
     if may_move and not _is_reserved(native.base, memory_type):
@@ -171,13 +170,3 @@ def _is_reserved(base: Any, memory_type: MemoryType) -> bool:
             end = int(ffi.cast("uintptr_t", base)) + memory_type.max_page_count * PAGE_SIZE
             return access.startswith("---") and high >= end
     return False
-
-
-def _limit_error(what: str, asked: int, allowed: int, reason: str) -> LimitError:
-    message = (
-        f"{what}: asked for {asked * PAGE_SIZE} bytes ({asked} pages), "
-        f"allowed are {allowed * PAGE_SIZE} ({allowed} pages): {reason}"
-    )
-    return LimitError(
-        message, name="linear memory", asked=asked * PAGE_SIZE, allowed=allowed * PAGE_SIZE
-    )

@@ -90,7 +90,8 @@ class JscProgram:
 
     def serialize(self) -> bytes:
         """Not possible: no API of JavaScriptCore gives compiled wasm out."""
-        msg = "engine 'jsc' does not serialize programs"
+        self.native()
+        msg = "engine 'jsc' cannot serialize programs: no public API gives compiled code out"
         raise EngineError(msg)
 
     def close(self) -> None:

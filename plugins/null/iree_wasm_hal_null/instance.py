@@ -23,6 +23,7 @@ class NullProgram:
 
     def serialize(self) -> bytes:
         """Nothing is compiled, so there is nothing to keep."""
+        self.check_open()
         msg = "engine 'null' cannot serialize programs: it compiles nothing"
         raise EngineError(msg)
 

@@ -4,8 +4,14 @@ from __future__ import annotations
 
 import mmap
 
-from iree_wasm_hal.engine import PAGE_SIZE, MemoryType
-from iree_wasm_hal.errors import ClosedError, EngineError, LimitError
+from iree_wasm_hal.engine import (
+    PAGE_SIZE,
+    MemoryType,
+    check_growth,
+    check_memory_limits,
+    memory_error,
+)
+from iree_wasm_hal.errors import ClosedError, EngineError
 
 _MAX_PAGE_COUNT = 65536  # of a memory with 32-bit addresses
 
@@ -21,19 +27,16 @@ class NullMemory:
         if memory_type.shared or memory_type.index64:
             msg = f"engine 'null' has no shared and no 64-bit memories; asked for {memory_type}"
             raise EngineError(msg)
-        if not 0 <= memory_type.min_page_count <= memory_type.max_page_count <= _MAX_PAGE_COUNT:
-            msg = f"{memory_type} is no valid memory type: expected 0 <= min <= max <= 65536 pages"
-            raise EngineError(msg)
+        check_memory_limits(memory_type, _MAX_PAGE_COUNT)
         self.owner = owner
         self._type = memory_type
         self._page_count = memory_type.min_page_count
         # The system gives pages when they are first written, so the maximum costs nothing.
-        byte_length = max(memory_type.max_page_count, 1) * PAGE_SIZE
+        page_count = max(memory_type.max_page_count, 1)
         try:
-            self._mapping: mmap.mmap | None = mmap.mmap(-1, byte_length)
+            self._mapping: mmap.mmap | None = mmap.mmap(-1, page_count * PAGE_SIZE)
         except OSError as error:
-            msg = f"linear memory: the system refuses to map {byte_length} bytes: {error}"
-            raise LimitError(msg, name="linear memory", asked=byte_length, allowed=0) from error
+            raise memory_error(f"cannot map {memory_type}", page_count, 0, str(error)) from error
 
     @property
     def type(self) -> MemoryType:
@@ -49,18 +52,8 @@ class NullMemory:
     def grow(self, delta_page_count: int) -> None:
         """Makes more of the mapping visible."""
         self.check_open()
-        if delta_page_count < 0:
-            msg = f"linear memory cannot grow by {delta_page_count} pages; expected 0 or more"
-            raise EngineError(msg)
-        asked = self._page_count + delta_page_count
-        if asked > self._type.max_page_count:
-            msg = (
-                f"linear memory of {self._page_count} pages cannot grow to {asked}: "
-                f"its maximum is {self._type.max_page_count}"
-            )
-            allowed = self._type.max_page_count * PAGE_SIZE
-            raise LimitError(msg, name="linear memory", asked=asked * PAGE_SIZE, allowed=allowed)
-        self._page_count = asked
+        check_growth(self._type, self._page_count, delta_page_count)
+        self._page_count += delta_page_count
 
     def view(self) -> memoryview:
         """A writable view of the current size; it keeps the mapping alive."""

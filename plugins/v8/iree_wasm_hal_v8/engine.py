@@ -63,8 +63,8 @@ class V8Engine:
         """Not possible: mini-racer does not expose V8's code serializer."""
         self._open_isolate()
         msg = (
-            f"engine 'v8' does not load compiled images ({len(image)} bytes): mini-racer exposes "
-            f"no way to do it"
+            f"engine 'v8' cannot deserialize {len(image)} bytes: mini-racer does not expose V8's "
+            f"code serializer"
         )
         raise EngineError(msg)
 

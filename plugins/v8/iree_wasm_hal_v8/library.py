@@ -12,7 +12,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from iree_wasm_hal.engine import describe_open_failure
+from iree_wasm_hal.engine import describe_open_failure, missing_functions
 from iree_wasm_hal.errors import EngineError, EngineUnavailableError
 from iree_wasm_hal_v8.budget import ISOLATE_COUNT, MEMORY_BYTE_LENGTH, Budget
 from iree_wasm_hal_v8.c_api import NOT_INITIALIZED, ffi
@@ -148,18 +148,10 @@ def _find_files() -> tuple[Path, Path]:
 
 def _check_symbols(lib: Any, path: Path) -> None:
     """Resolves every declared function now: a missing one must not surface in a call."""
-    missing = [name for name in dir(lib) if name.startswith("mr_") and not _resolves(lib, name)]
+    missing = missing_functions(ffi, lib, "mr_")
     if missing:
         msg = f"engine 'v8': {path} lacks {', '.join(missing)}. {_REPAIR}"
         raise EngineUnavailableError(msg)
-
-
-def _resolves(lib: Any, name: str) -> bool:
-    try:
-        getattr(lib, name)
-    except ffi.error:
-        return False
-    return True
 
 
 def _check_resource_limits() -> None:

@@ -5,8 +5,15 @@ from __future__ import annotations
 import weakref
 from typing import TYPE_CHECKING, Any
 
-from iree_wasm_hal.engine import PAGE_SIZE, MemoryType
-from iree_wasm_hal.errors import ClosedError, EngineError, InternalError, LimitError
+from iree_wasm_hal.engine import (
+    PAGE_SIZE,
+    MemoryType,
+    check_growth,
+    check_memory_limits,
+    growth_error,
+    memory_error,
+)
+from iree_wasm_hal.errors import ClosedError, InternalError
 from iree_wasm_hal_v8.c_api import ffi
 from iree_wasm_hal_v8.isolate import Isolate, RequestError
 
@@ -17,6 +24,7 @@ _MAX_PAGE_COUNT_INDEX32 = 65536
 _MAX_PAGE_COUNT_INDEX64 = 2**48
 # V8's own maximum (kV8MaxWasmMemory64Pages, src/wasm/wasm-limits.h): 16 GiB.
 _V8_MAX_PAGE_COUNT_INDEX64 = 262144
+_V8_MAXIMUM = "that is V8's maximum for a 64-bit memory"
 
 
 class NativeMemory:
@@ -90,21 +98,16 @@ class V8Memory:
     def grow(self, delta_page_count: int) -> None:
         """Grows the memory in place; waits for a running call, on a shared memory too."""
         native = self.native()
-        if delta_page_count < 0:
-            msg = f"linear memory cannot grow by {delta_page_count} pages; expected 0 or more"
-            raise EngineError(msg)
         page_count = native.page_count
-        asked, allowed = page_count + delta_page_count, self._type.max_page_count
-        what = f"linear memory of {page_count} pages cannot grow by {delta_page_count}"
-        if asked > allowed:
-            raise _limit_error(what, asked, allowed, "that is its declared maximum")
-        if asked > self._max_page_count:
-            reason = "that is V8's maximum for a 64-bit memory"
-            raise _limit_error(what, asked, self._max_page_count, reason)
+        check_growth(self._type, page_count, delta_page_count)
+        allowed = self._max_page_count
+        if page_count + delta_page_count > allowed:
+            raise growth_error(page_count, delta_page_count, allowed, _V8_MAXIMUM)
         try:
             native.grow(delta_page_count)
         except RequestError as error:
-            raise _limit_error(what, asked, allowed, error.message) from error
+            reason = error.message
+            raise growth_error(page_count, delta_page_count, allowed, reason) from error
 
     def view(self) -> memoryview:
         """A writable view of the current size that keeps the native memory alive."""
@@ -137,24 +140,22 @@ def create_memory(library: Library, engine_id: object, memory_type: MemoryType) 
         LimitError: V8 cannot give it, or the address space left for memories is too small.
     """
     limit = _MAX_PAGE_COUNT_INDEX64 if memory_type.index64 else _MAX_PAGE_COUNT_INDEX32
-    if not 0 <= memory_type.min_page_count <= memory_type.max_page_count <= limit:
-        msg = f"{memory_type} is no valid memory type: expected 0 <= min <= max <= {limit} pages"
-        raise EngineError(msg)
+    check_memory_limits(memory_type, limit)
     what, asked = f"cannot create {memory_type}", memory_type.min_page_count
     allowed = _V8_MAX_PAGE_COUNT_INDEX64 if memory_type.index64 else _MAX_PAGE_COUNT_INDEX32
     if asked > allowed:
-        raise _limit_error(what, asked, allowed, "that is V8's maximum for a 64-bit memory")
+        raise memory_error(what, asked, allowed, _V8_MAXIMUM)
     max_page_count = min(memory_type.max_page_count, allowed)
     space, reserved = library.address_space, max_page_count * PAGE_SIZE
     if not space.take(reserved):
         reason = "open memories have taken V8's address space; close some or lower their maximum"
-        raise _limit_error(what, max_page_count, space.total // PAGE_SIZE, reason)
+        raise memory_error(what, max_page_count, space.total // PAGE_SIZE, reason)
     try:
         native = NativeMemory(library, memory_type, max_page_count)
     except BaseException as error:
         space.give_back(reserved)
         if isinstance(error, RequestError):
-            raise _limit_error(what, asked, 0, error.message) from error
+            raise memory_error(what, asked, 0, error.message) from error
         raise
     weakref.finalize(native, _give_back, library, reserved).atexit = False
     return V8Memory(engine_id, memory_type, native, max_page_count)
@@ -163,13 +164,3 @@ def create_memory(library: Library, engine_id: object, memory_type: MemoryType) 
 def _give_back(library: Library, reserved_byte_length: int) -> None:
     if not library.forked:  # a forked child may have inherited a lock that is held
         library.address_space.give_back(reserved_byte_length)
-
-
-def _limit_error(what: str, asked: int, allowed: int, reason: str) -> LimitError:
-    message = (
-        f"{what}: asked for {asked * PAGE_SIZE} bytes ({asked} pages), "
-        f"allowed are {allowed * PAGE_SIZE} ({allowed} pages): {reason}"
-    )
-    return LimitError(
-        message, name="linear memory", asked=asked * PAGE_SIZE, allowed=allowed * PAGE_SIZE
-    )

@@ -48,7 +48,9 @@ class V8Program:
     def serialize(self) -> bytes:
         """Not possible: mini-racer does not expose V8's code serializer."""
         self.wasm()
-        msg = "engine 'v8' does not serialize programs: mini-racer exposes no way to do it"
+        msg = (
+            "engine 'v8' cannot serialize programs: mini-racer does not expose V8's code serializer"
+        )
         raise EngineError(msg)
 
     def close(self) -> None:

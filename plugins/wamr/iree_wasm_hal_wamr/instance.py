@@ -50,7 +50,7 @@ class WamrInstance:
     def function(self, name: str) -> WasmFunction:
         """The exported function ``name``, of i32 and i64 parameters and at most one such result."""
         native = self._open()
-        encoded = name.encode()
+        encoded = name.encode("utf-8", "surrogatepass")
         function = (
             ffi.NULL if b"\0" in encoded else self._lib.iwh_wamr_instance_function(native, encoded)
         )

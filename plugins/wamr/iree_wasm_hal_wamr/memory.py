@@ -4,8 +4,15 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from iree_wasm_hal.engine import PAGE_SIZE, MemoryType
-from iree_wasm_hal.errors import ClosedError, EngineError, LimitError
+from iree_wasm_hal.engine import (
+    PAGE_SIZE,
+    MemoryType,
+    check_growth,
+    check_memory_limits,
+    growth_error,
+    memory_error,
+)
+from iree_wasm_hal.errors import ClosedError, EngineError
 from iree_wasm_hal_wamr.c_api import ffi
 
 if TYPE_CHECKING:
@@ -43,16 +50,11 @@ class WamrMemory:
     def grow(self, delta_page_count: int) -> None:
         """Grows; calls that run on it go on."""
         pointer = self.native()
-        if delta_page_count < 0:
-            msg = f"linear memory cannot grow by {delta_page_count} pages; expected 0 or more"
-            raise EngineError(msg)
         page_count = int(self._lib.iwh_wamr_region_page_count(pointer))
-        asked, allowed = page_count + delta_page_count, self._type.max_page_count
-        what = f"linear memory of {page_count} pages cannot grow by {delta_page_count}"
-        if asked > allowed:
-            raise _limit_error(what, asked, allowed, "that is its declared maximum")
+        check_growth(self._type, page_count, delta_page_count)
         if not self._lib.iwh_wamr_region_grow(pointer, delta_page_count):
-            raise _limit_error(what, asked, page_count, "the machine does not give the pages")
+            reason = "the machine does not give the pages"
+            raise growth_error(page_count, delta_page_count, page_count, reason)
 
     def view(self) -> memoryview:
         """A writable view of the current size that keeps the region alive."""
@@ -88,25 +90,10 @@ def create_memory(engine_token: object, library: Library, memory_type: MemoryTyp
     if memory_type.index64:
         msg = f"engine 'wamr' lacks memory64, cannot create {memory_type}: {MEMORY64_NOTE}"
         raise EngineError(msg)
+    check_memory_limits(memory_type, _MAX_PAGE_COUNT)
     low, high = memory_type.min_page_count, memory_type.max_page_count
-    if not 0 <= low <= high <= _MAX_PAGE_COUNT:
-        msg = (
-            f"{memory_type} is no valid memory type: "
-            f"expected 0 <= min <= max <= {_MAX_PAGE_COUNT} pages"
-        )
-        raise EngineError(msg)
     region = library.lib.iwh_wamr_region_create(low, high, memory_type.shared)
     if not region:
-        raise _limit_error(f"cannot create {memory_type}", low, 0, "the machine does not give it")
+        raise memory_error(f"cannot create {memory_type}", low, 0, "the machine does not give it")
     pointer = ffi.gc(region, library.lib.iwh_wamr_region_release)
     return WamrMemory(engine_token, library, memory_type, pointer)
-
-
-def _limit_error(what: str, asked: int, allowed: int, reason: str) -> LimitError:
-    message = (
-        f"{what}: asked for {asked * PAGE_SIZE} bytes ({asked} pages), "
-        f"allowed are {allowed * PAGE_SIZE} ({allowed} pages): {reason}"
-    )
-    return LimitError(
-        message, name="linear memory", asked=asked * PAGE_SIZE, allowed=allowed * PAGE_SIZE
-    )

@@ -10,9 +10,8 @@ from iree_wasm_hal_wasm3.c_api import ffi
 from iree_wasm_hal_wasm3.traps import take_trap
 
 if TYPE_CHECKING:
-    from iree_wasm_hal.engine import WasmFunction
+    from iree_wasm_hal.engine import StackCheck, WasmFunction
     from iree_wasm_hal_wasm3.memory import NativeMemory
-    from iree_wasm_hal_wasm3.native_stack import ThreadCheck
     from iree_wasm_hal_wasm3.runtime import Runtime
     from iree_wasm_hal_wasm3.validation import ModuleInfo
 
@@ -45,7 +44,7 @@ def make_function(
     runtime: Runtime,
     function: Any,
     signature: Signature,
-    thread_check: ThreadCheck,
+    thread_check: StackCheck,
 ) -> WasmFunction:
     """Builds the Python callable for an exported function.
 

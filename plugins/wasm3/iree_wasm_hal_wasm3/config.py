@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING
 
-from iree_wasm_hal.errors import EngineError
+from iree_wasm_hal.engine import check_byte_length
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -38,14 +38,9 @@ class EngineOptions:
         Raises:
             EngineError: A value is no int or outside of its limits.
         """
-        checked: dict[str, int] = {}
-        for name, value in options.items():
-            low, high = _LIMITS[name]
-            if not isinstance(value, int) or isinstance(value, bool) or not low <= value <= high:
-                msg = (
-                    f"engine 'wasm3': option {name!r} is {value!r}; "
-                    f"expected bytes as an int from {low} to {high}"
-                )
-                raise EngineError(msg)
-            checked[name] = value
-        return cls(**checked)
+        return cls(
+            **{
+                name: check_byte_length("wasm3", name, value, _LIMITS[name])
+                for name, value in options.items()
+            }
+        )

@@ -13,6 +13,7 @@ from iree_wasm_hal.engine import (
     MemoryModel,
     MemoryType,
     Program,
+    StackCheck,
     probe_features,
 )
 from iree_wasm_hal.errors import ClosedError, EngineError, WasmCompileError
@@ -20,7 +21,7 @@ from iree_wasm_hal_wasm3.calibration import calibrate
 from iree_wasm_hal_wasm3.instance import Wasm3Instance
 from iree_wasm_hal_wasm3.library import load_library
 from iree_wasm_hal_wasm3.memory import Wasm3Memory, create_memory
-from iree_wasm_hal_wasm3.native_stack import StackBudget, ThreadCheck
+from iree_wasm_hal_wasm3.native_stack import StackBudget
 from iree_wasm_hal_wasm3.program import Wasm3Program
 
 if TYPE_CHECKING:
@@ -53,7 +54,7 @@ class Wasm3Engine:
 
     def __init__(self, options: EngineOptions) -> None:
         self._library = load_library()
-        thread_check = ThreadCheck(options.max_native_stack_byte_length)
+        thread_check = StackCheck(options.max_native_stack_byte_length)
         self._budget = StackBudget(options, calibrate(self._library), thread_check)
         self._token: object | None = object()
         features = probe_features(self._compiles)
@@ -79,7 +80,10 @@ class Wasm3Engine:
     def deserialize(self, image: bytes) -> Program:
         """Not possible."""
         self._open()
-        msg = f"engine 'wasm3' cannot deserialize programs ({len(image)} bytes were given)"
+        msg = (
+            f"engine 'wasm3' cannot deserialize {len(image)} bytes: its compiled code is made of "
+            f"pointers"
+        )
         raise EngineError(msg)
 
     def create_memory(self, memory_type: MemoryType) -> Memory:

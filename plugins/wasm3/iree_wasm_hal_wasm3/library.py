@@ -10,7 +10,7 @@ from functools import lru_cache
 from importlib import metadata
 from typing import Any
 
-from iree_wasm_hal.engine import describe_open_failure
+from iree_wasm_hal.engine import describe_open_failure, missing_functions
 from iree_wasm_hal.errors import EngineUnavailableError
 from iree_wasm_hal_wasm3.c_api import WASM3_VERSION, ffi
 
@@ -70,15 +70,7 @@ def _find_library() -> str:
 
 def _check_symbols(lib: Any, path: str) -> None:
     """Resolves every declared function now: a missing one must not surface in a call."""
-    missing = [name for name in dir(lib) if name.startswith("m3") and not _resolves(lib, name)]
+    missing = missing_functions(ffi, lib, "m3")
     if missing:
         msg = f"engine 'wasm3': {path} lacks {', '.join(missing)}. {_REPAIR}"
         raise EngineUnavailableError(msg)
-
-
-def _resolves(lib: Any, name: str) -> bool:
-    try:
-        getattr(lib, name)
-    except ffi.error:
-        return False
-    return True

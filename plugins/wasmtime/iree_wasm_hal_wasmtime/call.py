@@ -13,8 +13,7 @@ from iree_wasm_hal_wasmtime.messages import take_error_message, take_trap
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from iree_wasm_hal.engine import WasmFunction
-    from iree_wasm_hal_wasmtime.native_stack import StackCheck
+    from iree_wasm_hal.engine import StackCheck, WasmFunction
     from iree_wasm_hal_wasmtime.store import Store
 
 

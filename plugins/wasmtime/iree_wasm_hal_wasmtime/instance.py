@@ -15,10 +15,9 @@ from iree_wasm_hal_wasmtime.call import Signature, make_function
 from iree_wasm_hal_wasmtime.messages import take_error_message, take_trap
 
 if TYPE_CHECKING:
-    from iree_wasm_hal.engine import WasmFunction
+    from iree_wasm_hal.engine import StackCheck, WasmFunction
     from iree_wasm_hal_wasmtime.interruption import Ticker
     from iree_wasm_hal_wasmtime.memory import NativeMemory
-    from iree_wasm_hal_wasmtime.native_stack import StackCheck
     from iree_wasm_hal_wasmtime.program import WasmtimeProgram
     from iree_wasm_hal_wasmtime.store import Store
 
@@ -50,7 +49,7 @@ class WasmtimeInstance:
         """The exported function ``name``, of i32 and i64 parameters and at most one such result."""
         store = self._open_store()
         extern = ffi.new("wasmtime_extern_t *")
-        encoded = name.encode()
+        encoded = name.encode("utf-8", "surrogatepass")
         with store.lock:
             found = store.lib.wasmtime_instance_export_get(
                 store.context, self._instance, encoded, len(encoded), extern

@@ -11,7 +11,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from iree_wasm_hal.engine import describe_open_failure
+from iree_wasm_hal.engine import describe_open_failure, missing_functions
 from iree_wasm_hal.errors import EngineUnavailableError
 from iree_wasm_hal_wasmtime.c_api import ffi
 
@@ -81,16 +81,7 @@ def _find_library() -> Path:
 
 def _check_symbols(lib: Any, path: Path) -> None:
     """Resolves every declared function now: a missing one must not surface in a call."""
-    names = [name for name in dir(lib) if name.startswith("wasm")]
-    missing = [name for name in names if not _resolves(lib, name)]
+    missing = missing_functions(ffi, lib, "wasm")
     if missing:
         msg = f"engine 'wasmtime': {path} lacks {', '.join(missing)}. {_REPAIR}"
         raise EngineUnavailableError(msg)
-
-
-def _resolves(lib: Any, name: str) -> bool:
-    try:
-        getattr(lib, name)
-    except ffi.error:
-        return False
-    return True

@@ -4,8 +4,15 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Protocol
 
-from iree_wasm_hal.engine import PAGE_SIZE, MemoryType
-from iree_wasm_hal.errors import ClosedError, EngineError, InternalError, LimitError
+from iree_wasm_hal.engine import (
+    PAGE_SIZE,
+    MemoryType,
+    check_growth,
+    check_memory_limits,
+    growth_error,
+    memory_error,
+)
+from iree_wasm_hal.errors import ClosedError, EngineError, InternalError
 from iree_wasm_hal_wasmtime.c_api import EXTERN_MEMORY, EXTERN_SHAREDMEMORY, ffi
 from iree_wasm_hal_wasmtime.messages import take_error_message
 from iree_wasm_hal_wasmtime.store import Store
@@ -162,20 +169,15 @@ class WasmtimeMemory:
     def grow(self, delta_page_count: int) -> None:
         """Grows; waits for a call that runs on an unshared memory."""
         native = self.native()
-        if delta_page_count < 0:
-            msg = f"linear memory cannot grow by {delta_page_count} pages; expected 0 or more"
-            raise EngineError(msg)
         page_count = native.page_count()
-        asked, allowed = page_count + delta_page_count, self._type.max_page_count
-        what = f"linear memory of {page_count} pages cannot grow by {delta_page_count}"
-        if asked > allowed:
-            raise _limit_error(what, asked, allowed, "that is its declared maximum")
+        check_growth(self._type, page_count, delta_page_count)
         reason = native.grow(delta_page_count)
         if reason is not None:
-            if asked * PAGE_SIZE > self._reservation_byte_length:
+            allowed = self._type.max_page_count
+            if (page_count + delta_page_count) * PAGE_SIZE > self._reservation_byte_length:
                 allowed = self._reservation_byte_length // PAGE_SIZE
                 reason += "; open the engine with a larger memory_reservation_byte_length"
-            raise _limit_error(what, asked, allowed, reason)
+            raise growth_error(page_count, delta_page_count, allowed, reason)
 
     def view(self) -> memoryview:
         """A writable view of the current size that keeps the native memory alive."""
@@ -219,17 +221,14 @@ def create_memory(
         EngineError: The limits make no valid type.
         LimitError: wasmtime or the machine cannot give it.
     """
-    limit = 2**48 if memory_type.index64 else _MAX_PAGE_COUNT_INDEX32
-    if not 0 <= memory_type.min_page_count <= memory_type.max_page_count <= limit:
-        msg = f"{memory_type} is no valid memory type: expected 0 <= min <= max <= {limit} pages"
-        raise EngineError(msg)
+    check_memory_limits(memory_type, 2**48 if memory_type.index64 else _MAX_PAGE_COUNT_INDEX32)
     type_pointer = _new_type_pointer(library.lib, memory_type)
     kind = SharedMemory if memory_type.shared else UnsharedMemory
     try:
         native: NativeMemory = kind(library, engine_pointer, type_pointer)
     except _CreationError as error:
         asked = memory_type.min_page_count
-        raise _limit_error(f"cannot create {memory_type}", asked, 0, str(error)) from error
+        raise memory_error(f"cannot create {memory_type}", asked, 0, str(error)) from error
     return WasmtimeMemory(engine_pointer, memory_type, native, reservation_byte_length)
 
 
@@ -254,13 +253,3 @@ def _check_base(before: Any, after: Any) -> None:
     if before != after:
         msg = f"linear memory moved from {before} to {after} although memory_may_move is off"
         raise InternalError(msg)
-
-
-def _limit_error(what: str, asked: int, allowed: int, reason: str) -> LimitError:
-    message = (
-        f"{what}: asked for {asked * PAGE_SIZE} bytes ({asked} pages), "
-        f"allowed are {allowed * PAGE_SIZE} ({allowed} pages): {reason}"
-    )
-    return LimitError(
-        message, name="linear memory", asked=asked * PAGE_SIZE, allowed=allowed * PAGE_SIZE
-    )
