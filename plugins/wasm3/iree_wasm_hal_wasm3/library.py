@@ -47,7 +47,8 @@ def load_library() -> Library:
         raise EngineUnavailableError(msg)
     path = _find_library()
     try:
-        lib = ffi.dlopen(path)
+        # Never unloaded: the interpreter's last collection may free our objects after it.
+        lib = ffi.dlopen(path, ffi.RTLD_NOW | getattr(ffi, "RTLD_NODELETE", 0))
     except OSError as error:
         reason = describe_open_failure(path, error)
         msg = f"engine 'wasm3': {path} cannot be opened: {reason}. {_REPAIR}"

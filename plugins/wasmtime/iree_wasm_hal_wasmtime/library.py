@@ -54,7 +54,8 @@ def load_library() -> Library:
         raise EngineUnavailableError(msg)
     path = _find_library()
     try:
-        lib = ffi.dlopen(str(path))
+        # Never unloaded: the interpreter's last collection may free our objects after it.
+        lib = ffi.dlopen(str(path), ffi.RTLD_NOW | getattr(ffi, "RTLD_NODELETE", 0))
     except OSError as error:
         reason = describe_open_failure(path, error)
         msg = f"engine 'wasmtime': {path} cannot be opened: {reason}. {_REPAIR}"
