@@ -426,7 +426,7 @@ def test_nothing_leaks(engine: Engine) -> None:
         after = {key: _status(key) for key in before}
     finally:
         gc.enable()
-    assert after["Threads"] == before["Threads"]
+    assert after["Threads"] <= before["Threads"]  # those of other tests may end meanwhile
     # In KiB: a leaked isolate would be 700 KiB, and 1.7 GiB of address space.
     assert after["VmRSS"] - before["VmRSS"] < 50_000
     assert after["VmSize"] - before["VmSize"] < 4_000_000
