@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING
 
+from iree_wasm_hal.engine import check_byte_length
 from iree_wasm_hal.errors import EngineError
 from iree_wasm_hal_wasmer.c_api import COMPILERS
 
@@ -43,11 +44,5 @@ class EngineOptions:
             raise EngineError(msg)
         name = "max_wasm_stack_byte_length"
         value = options.get(name, cls().max_wasm_stack_byte_length)
-        low, high = _MIN_STACK_BYTE_LENGTH, _MAX_STACK_BYTE_LENGTH
-        if not isinstance(value, int) or isinstance(value, bool) or not low <= value <= high:
-            msg = (
-                f"engine 'wasmer': option {name!r} is {value!r}; "
-                f"expected bytes as an int from {low} to {high}"
-            )
-            raise EngineError(msg)
-        return cls(compiler, value)
+        limits = _MIN_STACK_BYTE_LENGTH, _MAX_STACK_BYTE_LENGTH
+        return cls(compiler, check_byte_length("wasmer", name, value, limits))

@@ -9,7 +9,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from iree_wasm_hal.engine import describe_open_failure
+from iree_wasm_hal.engine import describe_open_failure, missing_functions
 from iree_wasm_hal.errors import EngineUnavailableError
 from iree_wasm_hal_wasmer.c_api import ABI_VERSION, ffi, text
 
@@ -73,15 +73,7 @@ def _find_library() -> Path:
 
 def _check_symbols(lib: Any, path: Path) -> None:
     """Resolves every declared function now: a missing one must not surface in a call."""
-    missing = [name for name in dir(lib) if not _resolves(lib, name)]
+    missing = missing_functions(ffi, lib)
     if missing:
         msg = f"engine 'wasmer': {path} lacks {', '.join(missing)}. {_REPAIR}"
         raise EngineUnavailableError(msg)
-
-
-def _resolves(lib: Any, name: str) -> bool:
-    try:
-        getattr(lib, name)
-    except ffi.error:
-        return False
-    return True

@@ -4,8 +4,15 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from iree_wasm_hal.engine import PAGE_SIZE, MemoryType
-from iree_wasm_hal.errors import ClosedError, EngineError, LimitError
+from iree_wasm_hal.engine import (
+    PAGE_SIZE,
+    MemoryType,
+    check_growth,
+    check_memory_limits,
+    growth_error,
+    memory_error,
+)
+from iree_wasm_hal.errors import ClosedError, EngineError
 from iree_wasm_hal_wasmer.c_api import FAILURE_LIMIT, ffi
 from iree_wasm_hal_wasmer.failures import general_error, take_failure
 
@@ -45,18 +52,12 @@ class WasmerMemory:
     def grow(self, delta_page_count: int) -> None:
         """Grows; waits for nobody."""
         pointer = self.native()
-        if delta_page_count < 0:
-            msg = f"linear memory cannot grow by {delta_page_count} pages; expected 0 or more"
-            raise EngineError(msg)
         page_count = self._lib.iwh_wasmer_memory_page_count(pointer)
-        asked, allowed = page_count + delta_page_count, self._type.max_page_count
-        what = f"linear memory of {page_count} pages cannot grow by {delta_page_count}"
-        if asked > allowed:
-            raise _limit_error(what, asked, allowed, "that is its declared maximum")
+        check_growth(self._type, page_count, delta_page_count)
         failure = self._lib.iwh_wasmer_memory_grow(pointer, delta_page_count)
         if failure:
             reason = take_failure(self._lib, failure).message
-            raise _limit_error(what, asked, page_count, reason)
+            raise growth_error(page_count, delta_page_count, page_count, reason)
 
     def view(self) -> memoryview:
         """A writable view of the current size that keeps the native memory alive."""
@@ -92,29 +93,14 @@ def create_memory(library: Library, engine_pointer: Any, memory_type: MemoryType
     if memory_type.index64:
         msg = f"cannot create {memory_type}: {NO_MEMORY64}"
         raise EngineError(msg)
+    check_memory_limits(memory_type, MAX_PAGE_COUNT)
     low, high = memory_type.min_page_count, memory_type.max_page_count
-    if not 0 <= low <= high <= MAX_PAGE_COUNT:
-        msg = (
-            f"{memory_type} is no valid memory type: expected "
-            f"0 <= min <= max <= {MAX_PAGE_COUNT} pages"
-        )
-        raise EngineError(msg)
     result = ffi.new("iwh_wasmer_memory_t **")
     failure_pointer = library.lib.iwh_wasmer_memory_new(low, high, memory_type.shared, result)
     if failure_pointer:
         failure = take_failure(library.lib, failure_pointer)
         what = f"cannot create {memory_type}"
         if failure.kind == FAILURE_LIMIT:
-            raise _limit_error(what, low, 0, failure.message)
+            raise memory_error(what, low, 0, failure.message)
         raise general_error(what, failure)
     return WasmerMemory(library, engine_pointer, memory_type, result[0])
-
-
-def _limit_error(what: str, asked: int, allowed: int, reason: str) -> LimitError:
-    message = (
-        f"{what}: asked for {asked * PAGE_SIZE} bytes ({asked} pages), "
-        f"allowed are {allowed * PAGE_SIZE} ({allowed} pages): {reason}"
-    )
-    return LimitError(
-        message, name="linear memory", asked=asked * PAGE_SIZE, allowed=allowed * PAGE_SIZE
-    )
