@@ -20,7 +20,7 @@ __all__ = ["run_engine"]
 
 _ANSWER_TIMEOUT_S = 60.0
 _WORKER = Path(__file__).with_name("spec_worker.py")
-# A script in which more commands than this kill the engine is given up.
+# A script that kills the engine so many times is given up.
 _MAX_DEATHS = 20
 
 
@@ -117,7 +117,7 @@ def run_engine(
 def _run_deadly(engine_name: str, script: Script, worker: Path) -> Outcome:
     """Runs a script that kills its process: finds each command that does, and the rest."""
     deadly: dict[int, str] = {}
-    while len(deadly) < _MAX_DEATHS:
+    for _ in range(_MAX_DEATHS):  # one that is no command's may come again and again
         child = _Child(engine_name, worker)
         try:
             outcome = child.run(script, skip=frozenset(deadly), trace=True)

@@ -97,6 +97,17 @@ def test_engine_that_dies_is_a_failure_of_one_command(
     assert outcome.passed == commands + len(script.refusals) - len(lines)
 
 
+def test_engine_that_always_dies_is_given_up(tmp_path: Path, scripts: list[Script]) -> None:
+    script = next(one for one in scripts if one.name == "wasm-v2/store")
+    worker = tmp_path / "worker.py"
+    worker.write_text("""print('{"version": "0"}', flush=True); input()""")
+    _, outcomes = run_engine("dead", [script], worker)
+    (failure,) = outcomes[script.name].failures
+    assert failure.what == "given up after 20 deaths"
+    commands = sum(module.command_count for module in script.modules)
+    assert failure.count == commands + len(script.refusals)
+
+
 def test_every_group_has_commands(scripts: list[Script]) -> None:
     cells = count_groups(scripts, {script.name: Outcome(passed=1) for script in scripts})
     assert all(cell.passed for cell in cells.values())
