@@ -7,7 +7,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from iree_wasm_hal.engine import describe_open_failure
+from iree_wasm_hal.engine import describe_open_failure, missing_functions
 from iree_wasm_hal.errors import EngineUnavailableError
 from iree_wasm_hal_wamr.c_api import INTERFACE_VERSION, ffi
 
@@ -54,11 +54,11 @@ def load_library() -> Library:
 
 def _check_interface(lib: Any, path: Path) -> None:
     """Compares the library's interface with the plugin's: one may be older than the other."""
-    try:
-        found = int(lib.iwh_wamr_interface_version())
-    except ffi.error as error:
-        msg = f"engine 'wamr': {path} is another library: {error}. {_REPAIR}"
-        raise EngineUnavailableError(msg) from error
+    missing = missing_functions(ffi, lib, "iwh_wamr_")
+    if missing:
+        msg = f"engine 'wamr': {path} lacks {', '.join(missing)}. {_REPAIR}"
+        raise EngineUnavailableError(msg)
+    found = int(lib.iwh_wamr_interface_version())
     if found != INTERFACE_VERSION:
         msg = (
             f"engine 'wamr': {path} has interface {found}, this plugin needs {INTERFACE_VERSION}. "

@@ -75,6 +75,18 @@ def test_damaged_library_is_named(monkeypatch: pytest.MonkeyPatch, tmp_path: Pat
 
 
 @pytest.mark.usefixtures("fresh_library")
+def test_library_without_the_functions_is_named(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    import _cffi_backend
+
+    (tmp_path / library.FILE_NAME).symlink_to(_cffi_backend.__file__)
+    monkeypatch.setattr(library, "FOLDER", tmp_path)
+    with pytest.raises(EngineUnavailableError, match=r"lacks iwh_wamr_call, .*pip"):
+        open_engine("wamr")
+
+
+@pytest.mark.usefixtures("fresh_library")
 def test_another_interface_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(library, "INTERFACE_VERSION", 99)
     with pytest.raises(EngineUnavailableError, match=r"has interface \d+, this plugin needs 99"):
