@@ -96,8 +96,8 @@ class V8Engine:
     def _check_flags(self) -> None:
         """Refuses a V8 that someone else initialised with other flags.
 
-        mini-racer's default keeps wasm in the baseline compiler, three times slower, and nothing
-        in a running process can change that.
+        mini-racer's default keeps wasm in the baseline compiler, and nothing in a running process
+        can change that.
         """
         isolate = self._open_isolate()
         with isolate:
