@@ -174,6 +174,7 @@ class Program(Protocol):
 
         Raises:
             EngineError: The engine lacks ``Feature.SERIALIZE``.
+            ClosedError: The program is closed.
         """
         ...
 
