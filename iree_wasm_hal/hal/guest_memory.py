@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
+import gc
+
 import numpy as np
 
-from iree_wasm_hal.engine.contract import PAGE_SIZE, Engine, MemoryType
+from iree_wasm_hal.engine.contract import PAGE_SIZE, Engine, Memory, MemoryType
 from iree_wasm_hal.errors import LimitError
 
 __all__ = ["GuestArray", "GuestMemory"]
@@ -35,7 +38,7 @@ class GuestMemory:
 
     def __init__(self, engine: Engine, memory_type: MemoryType) -> None:
         self.type = memory_type
-        self.memory = engine.create_memory(memory_type)
+        self.memory = _create(engine, memory_type)
         self.limit = memory_type.max_page_count * PAGE_SIZE
         self._refresh()
 
@@ -76,3 +79,15 @@ class GuestMemory:
     def close(self) -> None:
         """Gives the memory up; views that callers hold stay valid."""
         self.memory.close()
+
+
+def _create(engine: Engine, memory_type: MemoryType) -> Memory:
+    """Creates a memory, if need be in the place of those that nobody uses any more.
+
+    A program that was dropped without ``close`` is cyclic garbage. Python collects that by the
+    number of its objects, and does not see the address space that it holds.
+    """
+    with contextlib.suppress(LimitError):
+        return engine.create_memory(memory_type)
+    gc.collect()
+    return engine.create_memory(memory_type)

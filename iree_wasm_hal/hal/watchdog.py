@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import threading
 import time
 from typing import TYPE_CHECKING
@@ -10,6 +11,7 @@ from typing import TYPE_CHECKING
 from iree_wasm_hal.engine.contract import Feature
 from iree_wasm_hal.errors import EngineError, InterruptedCallError
 from iree_wasm_hal.hal.compatibility import able_engines
+from iree_wasm_hal.hal.threads import start_threads
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -32,6 +34,7 @@ class Watchdog:
 
     Raises:
         EngineError: The engine cannot interrupt a running kernel.
+        LimitError: There is no thread for it.
     """
 
     def __init__(self, engine: EngineInfo, deadline_s: float) -> None:
@@ -43,13 +46,17 @@ class Watchdog:
                 f"{able_engines([Feature.INTERRUPT])}"
             )
         self.deadline_s = deadline_s
+        self._closed = False
+        self._start()
+
+    def _start(self) -> None:
         self._condition = threading.Condition()
         self._watched: Callable[[], None] | None = None
         self._due = 0.0
         self._expired = False
-        self._closed = False
+        self._process_id = os.getpid()
         self._thread = threading.Thread(target=self._run, name="iree-wasm-watchdog", daemon=True)
-        self._thread.start()
+        start_threads([self._thread])
 
     @contextlib.contextmanager
     def watch(self, cancel: Callable[[], None]) -> Iterator[None]:
@@ -58,6 +65,8 @@ class Watchdog:
         Raises:
             InterruptedCallError: The call was ended because its time was up.
         """
+        if os.getpid() != self._process_id:  # a forked child has no thread but the one that forked
+            self._start()
         with self._condition:
             self._watched = cancel
             self._due = time.monotonic() + min(self.deadline_s, _LONGEST_S)
@@ -77,6 +86,8 @@ class Watchdog:
 
     def stop(self) -> None:
         """Lets the thread end. Idempotent."""
+        if os.getpid() != self._process_id:
+            return
         with self._condition:
             self._closed = True
             self._condition.notify()

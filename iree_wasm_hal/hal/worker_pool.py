@@ -7,8 +7,9 @@ import struct
 import threading
 from typing import TYPE_CHECKING
 
-from iree_wasm_hal.errors import InterruptedCallError, TrapError
+from iree_wasm_hal.errors import InterruptedCallError, LimitError, TrapError
 from iree_wasm_hal.hal.statistics import Counters
+from iree_wasm_hal.hal.threads import start_threads
 from iree_wasm_hal.hal.worker import Worker, overwritten_error
 from iree_wasm_hal.status import StatusCode, invocation_error
 from iree_wasm_hal.wasm.stream import (
@@ -234,8 +235,10 @@ class WorkerPool:
     def _start_helpers(self) -> None:
         previous = threading.stack_size(_NATIVE_STACK_BYTE_LENGTH)
         try:
-            for helper in self._helpers:
-                helper.start()
+            start_threads(self._helpers)
+        except LimitError:
+            self.stop()  # those that were started
+            raise
         finally:
             threading.stack_size(previous)
 
