@@ -29,6 +29,7 @@ from iree_wasm_hal.engine.native_library import describe_open_failure, missing_f
 from iree_wasm_hal.engine.native_stack import StackCheck
 from iree_wasm_hal.engine.options import check_byte_length, check_options
 from iree_wasm_hal.engine.probes import PROBES, Probe, probe_features
+from iree_wasm_hal.engine.process_limits import can_start_threads, check_process_limits
 from iree_wasm_hal.engine.registry import open_engine
 
 __all__ = [
@@ -48,10 +49,12 @@ __all__ = [
     "StackCheck",
     "TrapKind",
     "WasmFunction",
+    "can_start_threads",
     "check_byte_length",
     "check_growth",
     "check_memory_limits",
     "check_options",
+    "check_process_limits",
     "describe_open_failure",
     "growth_error",
     "hookimpl",

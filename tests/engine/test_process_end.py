@@ -1,4 +1,4 @@
-"""A process that ends with everything open: nothing is in the right order then."""
+"""Processes at their end, and at the end of their files: an engine never takes them down."""
 
 from __future__ import annotations
 
@@ -33,3 +33,30 @@ def test_objects_may_be_freed_after_the_library_was_forgotten(engine_name: str) 
     command = [sys.executable, "-X", "faulthandler", "-c", _PROGRAM, engine_name]
     done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
     assert (done.stdout, done.stderr, done.returncode) == ("7\n", "", 0)
+
+
+_WITHOUT_FILES = """
+import os, resource, sys
+from iree_wasm_hal.engine import open_engine
+from iree_wasm_hal.errors import EngineUnavailableError
+
+resource.setrlimit(resource.RLIMIT_NOFILE, (32, 32))
+opened = []
+try:
+    while True:
+        opened.append(os.dup(0))
+except OSError:
+    for descriptor in opened[-4:]:  # what Python's own imports take
+        os.close(descriptor)
+try:
+    print(open_engine(sys.argv[1]).info.name)
+except EngineUnavailableError as error:
+    print("refused", error)
+"""
+
+
+def test_opens_or_refuses_where_no_file_can_be_opened(engine_name: str) -> None:
+    command = [sys.executable, "-c", _WITHOUT_FILES, engine_name]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
+    assert (done.stderr, done.returncode) == ("", 0)
+    assert done.stdout.startswith((engine_name, f"refused engine {engine_name!r}"))

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
-from iree_wasm_hal.engine import missing_functions
+from iree_wasm_hal.engine import check_process_limits, missing_functions
 from iree_wasm_hal.errors import EngineUnavailableError
 from iree_wasm_hal_jsc import startup
 from iree_wasm_hal_jsc.c_api import ffi
@@ -32,6 +32,10 @@ INSTALL = (
 )
 _RESERVED_BYTE_LENGTH = 6 * 2**30
 """What version 2.50 reserves at its start (5.2 GiB), rounded up. It touches little of it."""
+
+# Version 2.50 has 5 threads with two processors, and 4 descriptors.
+_THREAD_COUNT = 8 + (os.cpu_count() or 1)
+_DESCRIPTOR_COUNT = 16
 
 _OPTIONAL = frozenset({"JSSynchronousGarbageCollectForDebugging", "JSConfigureSignalForGC"})
 
@@ -65,6 +69,7 @@ def load_library() -> Library:
         msg = f"engine 'jsc' needs WebKitGTK's JavaScriptCore, which {sys.platform} does not have"
         raise EngineUnavailableError(msg)
     _check_address_space()
+    check_process_limits("jsc", threads=_THREAD_COUNT, descriptors=_DESCRIPTOR_COUNT)
     with startup.options_in_environment():
         lib, name = _open()
         missing = set(missing_functions(ffi, lib, ("JS", "jsc_")))

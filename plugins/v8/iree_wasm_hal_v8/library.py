@@ -12,7 +12,11 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from iree_wasm_hal.engine import describe_open_failure, missing_functions
+from iree_wasm_hal.engine import (
+    check_process_limits,
+    describe_open_failure,
+    missing_functions,
+)
 from iree_wasm_hal.errors import EngineError, EngineUnavailableError
 from iree_wasm_hal_v8.budget import ISOLATE_COUNT, MEMORY_BYTE_LENGTH, Budget
 from iree_wasm_hal_v8.c_api import NOT_INITIALIZED, ffi
@@ -106,6 +110,8 @@ def _load() -> Library:
         raise EngineUnavailableError(msg)
     _check_resource_limits()
     path, icu_data_path = _find_files()
+    # V8's own, one per processor, and those of the first two isolates.
+    check_process_limits("v8", threads=2 + (os.cpu_count() or 1))
     try:
         # Never unloaded: V8's threads run its code until the process ends.
         lib = ffi.dlopen(str(path), ffi.RTLD_NOW | getattr(ffi, "RTLD_NODELETE", 0))

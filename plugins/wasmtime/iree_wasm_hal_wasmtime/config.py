@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass, fields
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
-from iree_wasm_hal.engine import check_byte_length
+from iree_wasm_hal.engine import can_start_threads, check_byte_length
 from iree_wasm_hal_wasmtime import forking
 from iree_wasm_hal_wasmtime.c_api import OPT_LEVEL_SPEED, STRATEGY_CRANELIFT, ffi
 
@@ -66,13 +68,24 @@ _LIMITS = {
 }
 
 
+def compiles_in_parallel() -> bool:
+    """Whether compilation may use wasmtime's own threads: in a forked child there are none."""
+    return not forking.is_child() and _has_threads()
+
+
+@lru_cache(maxsize=1)
+def _has_threads() -> bool:
+    # wasmtime starts one per processor as the first engine opens, and aborts where it gets none.
+    return can_start_threads(os.cpu_count() or 1)
+
+
 def new_engine_pointer(library: Library, options: EngineOptions) -> Any:
     """Creates a ``wasm_engine_t*`` that is deleted with the returned cffi object."""
     lib = library.lib
     config = lib.wasm_config_new()
     for name in _ENABLED:
         getattr(lib, f"wasmtime_config_{name}_set")(config, True)
-    lib.wasmtime_config_parallel_compilation_set(config, not forking.is_child())
+    lib.wasmtime_config_parallel_compilation_set(config, compiles_in_parallel())
     # Deterministic relaxed SIMD would emulate what the CPU does not do; kernels chose relaxed.
     lib.wasmtime_config_wasm_relaxed_simd_deterministic_set(config, False)
     lib.wasmtime_config_strategy_set(config, STRATEGY_CRANELIFT)

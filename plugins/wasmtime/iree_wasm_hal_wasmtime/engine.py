@@ -19,7 +19,11 @@ from iree_wasm_hal.engine import (
 from iree_wasm_hal.errors import ClosedError, EngineError, WasmCompileError
 from iree_wasm_hal_wasmtime import forking
 from iree_wasm_hal_wasmtime.c_api import ffi
-from iree_wasm_hal_wasmtime.config import EngineOptions, new_engine_pointer
+from iree_wasm_hal_wasmtime.config import (
+    EngineOptions,
+    compiles_in_parallel,
+    new_engine_pointer,
+)
 from iree_wasm_hal_wasmtime.instance import WasmtimeInstance
 from iree_wasm_hal_wasmtime.interruption import Ticker
 from iree_wasm_hal_wasmtime.library import load_library
@@ -38,7 +42,7 @@ class WasmtimeEngine:
         forking.watch()
         self._options = options
         self._pointer: Any = new_engine_pointer(self._library, options)
-        self._compiles_in_parallel = not forking.is_child()
+        self._compiles_in_parallel = compiles_in_parallel()
         self._reservation = options.memory_reservation_byte_length
         self._ticker = Ticker(self._library, self._pointer)
         self._stack_check = StackCheck(options.max_wasm_stack_byte_length)
