@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import gc
 from typing import TYPE_CHECKING
 
 import pluggy
@@ -10,10 +12,10 @@ from iree_wasm_hal.engine.contract import EngineInfo, Feature
 from iree_wasm_hal.engine.hookspecs import ENTRY_POINT_GROUP, EngineHooks
 from iree_wasm_hal.engine.plugins import InstalledPlugin, find_plugin
 from iree_wasm_hal.engine.signal_guard import SIGNAL_GUARD
-from iree_wasm_hal.errors import EngineUnavailableError, Error
+from iree_wasm_hal.errors import EngineUnavailableError, Error, LimitError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
     from iree_wasm_hal.engine.contract import Engine
 
@@ -35,6 +37,7 @@ def open_engine(name: str, **options: object) -> Engine:
         EngineUnavailableError: No plugin of that name is installed, two distributions claim it, or
             the plugin cannot be imported or opened; says what to install.
         EngineError: An option is unknown or has a bad value.
+        LimitError: The engine needs more of something than this process may have.
     """
     return open_plugin(find_plugin(name), options)
 
@@ -52,7 +55,10 @@ def _call_hook(plugin: InstalledPlugin, options: Mapping[str, object]) -> Engine
     manager.add_hookspecs(EngineHooks)
     _register(manager, plugin)
     try:
-        engine: Engine | None = manager.hook.iree_wasm_hal_open_engine(options=options)
+        engine: Engine | None = _with_room(manager.hook.iree_wasm_hal_open_engine, options)
+    except LimitError as error:
+        msg = f"engine {plugin.name!r} cannot be opened: {error}"
+        raise LimitError(msg, name=error.name, asked=error.asked, allowed=error.allowed) from error
     except Error:
         raise
     except (Exception, SystemExit) as error:  # a plugin's own must not reach users untranslated
@@ -61,6 +67,17 @@ def _call_hook(plugin: InstalledPlugin, options: Mapping[str, object]) -> Engine
         )
         raise EngineUnavailableError(msg) from error
     return engine
+
+
+def _with_room(hook: Callable[..., Engine | None], options: Mapping[str, object]) -> Engine | None:
+    """Calls the hook, if need be with the room of what nobody uses any more.
+
+    A program that was dropped without ``close`` holds its address space until Python collects it.
+    """
+    with contextlib.suppress(LimitError):
+        return hook(options=options)
+    gc.collect()
+    return hook(options=options)
 
 
 def _register(manager: pluggy.PluginManager, plugin: InstalledPlugin) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import subprocess
 import sys
@@ -121,6 +122,38 @@ def test_own_exception_passes(site: Site) -> None:
     site.install("alpha", _good("alpha").replace('return Engine("alpha")', raising))
     with pytest.raises(LimitError):
         open_engine("alpha")
+
+
+_FRUGAL = """
+from iree_wasm_hal.errors import LimitError
+
+class Dropped:
+    def __init__(self):
+        self.itself = self
+        taken.append(self.free)
+    @staticmethod
+    def free():
+        taken.clear()
+    def __del__(self):
+        self.free()
+
+taken = []
+"""
+
+
+def test_open_makes_room(site: Site) -> None:
+    refuse = "if taken: raise LimitError('no seat', name='seats', asked=2, allowed=1)"
+    source = _FRUGAL + _good("alpha").replace("    check", f"    {refuse}\n    check")
+    site.install("alpha", f"{source}\nDropped()\n")
+    gc.disable()
+    try:
+        assert open_engine("alpha").info.name == "alpha"
+    finally:
+        gc.enable()
+    site.install("beta", source.replace("alpha", "beta").replace("taken = []", "taken = [1]"))
+    with pytest.raises(LimitError, match="engine 'beta' cannot be opened: no seat") as e:
+        open_engine("beta")
+    assert (e.value.name, e.value.asked, e.value.allowed) == ("seats", 2, 1)
 
 
 def test_one_name_claimed_twice(site: Site) -> None:

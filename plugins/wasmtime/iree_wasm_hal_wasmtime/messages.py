@@ -26,13 +26,14 @@ _THROWN_MESSAGE = "thrown Wasm exception"
 
 
 def take_error_message(lib: Any, error: Any) -> str:
-    """The text of a ``wasmtime_error_t*``, which is deleted."""
+    """The text of a ``wasmtime_error_t*``, which is deleted; its causes follow after colons."""
     vector = ffi.new("wasm_byte_vec_t *")
     lib.wasmtime_error_message(error, vector)
     text = _text(vector)
     lib.wasm_byte_vec_delete(vector)
     lib.wasmtime_error_delete(error)
-    return text
+    lines = (line.strip() for line in text.splitlines())
+    return ": ".join(line for line in lines if line not in {"", "Caused by:"})
 
 
 def take_trap(lib: Any, trap: Any, function_name: str) -> TrapError:
