@@ -11,6 +11,7 @@ from __future__ import annotations
 import os
 import signal
 from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from iree_wasm_hal_jsc.c_api import ffi
@@ -55,8 +56,23 @@ def move_suspension_signal(configure: Any) -> None:
     Args:
         configure: ``JSConfigureSignalForGC``.
     """
+    handled = _handled_signals()
     candidates = range(signal.SIGRTMAX - _RESERVED_REAL_TIME_SIGNALS, signal.SIGRTMIN, -1)
     for number in candidates:
-        if signal.getsignal(number) == signal.SIG_DFL:
+        if not handled >> (number - 1) & 1:
             configure(number)
             return
+
+
+def _handled_signals() -> int:
+    """A bit for each signal that is caught or ignored, from bit 0 for signal 1.
+
+    Python's ``signal.getsignal`` does not see what native libraries have set.
+    Source: proc_pid_status(5).
+    """
+    handled = 0
+    for line in Path("/proc/self/status").read_text().splitlines():
+        name, _, value = line.partition(":")
+        if name in {"SigCgt", "SigIgn"}:
+            handled |= int(value, 16)
+    return handled

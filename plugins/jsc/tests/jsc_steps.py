@@ -93,6 +93,20 @@ def user_signal() -> None:
     say(len(received) > 0, signal.getsignal(signal.SIGUSR1) != signal.SIG_DFL)
 
 
+def native_signals() -> None:
+    """Opens the engine where a native library handles every real-time signal but one."""
+    libc = ctypes.CDLL(None)
+    libc.signal.restype = ctypes.c_void_p
+    handler = ctypes.cast(libc.abort, ctypes.c_void_p)
+    free = signal.SIGRTMIN + 9
+    numbers = [one for one in range(signal.SIGRTMIN, signal.SIGRTMAX + 1) if one != free]
+    for number in numbers:
+        libc.signal(number, handler)
+    open_engine("jsc")
+    kept = [libc.signal(number, handler) == handler.value for number in numbers]
+    say(all(kept), libc.signal(free, handler) not in {None, handler.value})
+
+
 def leave_open() -> None:
     """Ends with everything open, after a trap and with code being compiled."""
     engine = open_engine("jsc")

@@ -149,6 +149,10 @@ def test_user_signals_are_left_alone() -> None:
     assert step("user_signal") == ["True True"]
 
 
+def test_signals_of_native_libraries_are_left_alone() -> None:
+    assert step("native_signals") == ["True True"]
+
+
 # The process
 
 
