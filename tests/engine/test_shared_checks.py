@@ -76,8 +76,9 @@ def test_growth_has_numbers_in_its_errors() -> None:
 @pytest.mark.skipif(thread_stack_byte_length() is None, reason="this platform does not tell")
 def test_small_stacks_are_refused_once_per_thread() -> None:
     check = StackCheck(1024**2)
-    with pytest.raises(EngineError, match="stack of 524288 bytes; running wasm needs 2097152"):
-        run_in_thread(check.check, stack_byte_length=512 * 1024).result()
+    # glibc hands out the stacks of ended threads again, up to four times as large.
+    with pytest.raises(EngineError, match=r"stack of \d+ bytes; running wasm needs 2097152"):
+        run_in_thread(check.check, stack_byte_length=256 * 1024).result()
 
     def passes() -> tuple[bool, bool]:
         before = check.passed

@@ -88,14 +88,14 @@ def test_runaway_recursion_traps(engine: Engine, text: str, where: str) -> None:
         assert len(caught.value.frames) <= 64
 
 
-# Of less than a quarter of other tests' stacks: glibc hands out the stacks of ended threads again.
+# glibc hands out the stacks of ended threads again, up to four times as large.
 @pytest.mark.parametrize("byte_length", [256 * 1024, 400 * 1024])
 def test_small_stacks_are_refused(engine: Engine, byte_length: int) -> None:
     recurse = _shipped(engine, "traps").function("recurse")
     uses: list[Callable[[], object]] = [partial(recurse, 0)]
     uses.append(partial(engine.compile, load_module("memory")))
     for use in uses:
-        with pytest.raises(EngineError, match=rf"stack of {byte_length} .*2097152 or more.*stack_"):
+        with pytest.raises(EngineError, match=r"stack of \d+ .*2097152 or more.*stack_"):
             run_in_thread(use, stack_byte_length=byte_length).result()
 
 
