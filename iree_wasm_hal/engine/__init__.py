@@ -31,6 +31,7 @@ from iree_wasm_hal.engine.options import check_byte_length, check_options
 from iree_wasm_hal.engine.probes import PROBES, Probe, probe_features
 from iree_wasm_hal.engine.process_limits import can_start_threads, check_process_limits
 from iree_wasm_hal.engine.registry import open_engine
+from iree_wasm_hal.engine.signature import Signature
 
 __all__ = [
     "ENTRY_POINT_GROUP",
@@ -46,6 +47,7 @@ __all__ = [
     "MemoryType",
     "Probe",
     "Program",
+    "Signature",
     "StackCheck",
     "TrapKind",
     "WasmFunction",

@@ -9,8 +9,7 @@ from iree_wasm_hal_jsc.c_api import ffi
 from iree_wasm_hal_jsc.messages import trap_error
 
 if TYPE_CHECKING:
-    from iree_wasm_hal.engine import WasmFunction
-    from iree_wasm_hal_jsc.program import Signature
+    from iree_wasm_hal.engine import Signature, WasmFunction
     from iree_wasm_hal_jsc.virtual_machine import Entry
 
 

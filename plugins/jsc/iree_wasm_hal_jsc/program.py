@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from iree_wasm_hal.engine import Signature
 from iree_wasm_hal.errors import ClosedError, EngineError
 from iree_wasm_hal_jsc.virtual_machine import Entry, Table
 
@@ -12,21 +12,6 @@ if TYPE_CHECKING:
     from iree_wasm_hal_jsc.virtual_machine import VirtualMachine
 
 _BITS = {"i32": 32, "i64": 64}
-
-
-@dataclass(frozen=True, slots=True)
-class Signature:
-    """An integer function's type.
-
-    Attributes:
-        name: Export name.
-        parameter_bits: 32 or 64 for each parameter.
-        result_bits: 32, 64 or None.
-    """
-
-    name: str
-    parameter_bits: tuple[int, ...]
-    result_bits: int | None
 
 
 class NativeProgram(Entry):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
 from iree_wasm_hal.errors import ArgumentError, ClosedError, InternalError, InterruptedCallError
@@ -19,7 +18,7 @@ from iree_wasm_hal_v8.isolate import (
 from iree_wasm_hal_v8.messages import trap_error
 
 if TYPE_CHECKING:
-    from iree_wasm_hal.engine import WasmFunction
+    from iree_wasm_hal.engine import Signature, WasmFunction
     from iree_wasm_hal_v8.isolate import Isolate
 
 
@@ -33,21 +32,6 @@ class Owner(Protocol):
 
     isolate: Isolate | None
     functions: dict[str, Any]
-
-
-@dataclass(frozen=True, slots=True)
-class Signature:
-    """An integer function's type.
-
-    Attributes:
-        name: Export name.
-        parameter_bits: 32 or 64 for each parameter.
-        result_bits: 32, 64 or None.
-    """
-
-    name: str
-    parameter_bits: tuple[int, ...]
-    result_bits: int | None
 
 
 def make_function(owner: Owner, isolate: Isolate, signature: Signature) -> WasmFunction:

@@ -11,8 +11,7 @@ from iree_wasm_hal_v8.isolate import RequestError
 from iree_wasm_hal_v8.program import entry_ids
 
 if TYPE_CHECKING:
-    from iree_wasm_hal.engine import WasmFunction
-    from iree_wasm_hal_v8.call import Signature
+    from iree_wasm_hal.engine import Signature, WasmFunction
     from iree_wasm_hal_v8.isolate import Isolate
     from iree_wasm_hal_v8.memory import NativeMemory
     from iree_wasm_hal_v8.program import V8Program

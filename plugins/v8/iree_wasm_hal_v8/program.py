@@ -6,8 +6,8 @@ import itertools
 import weakref
 from typing import TYPE_CHECKING, Any
 
+from iree_wasm_hal.engine import Signature
 from iree_wasm_hal.errors import ClosedError, EngineError, WasmCompileError
-from iree_wasm_hal_v8.call import Signature
 from iree_wasm_hal_v8.isolate import RequestError
 
 if TYPE_CHECKING:

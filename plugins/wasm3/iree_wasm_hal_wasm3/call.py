@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
 from iree_wasm_hal.errors import ArgumentError, ClosedError
@@ -10,7 +9,7 @@ from iree_wasm_hal_wasm3.c_api import ffi
 from iree_wasm_hal_wasm3.traps import take_trap
 
 if TYPE_CHECKING:
-    from iree_wasm_hal.engine import StackCheck, WasmFunction
+    from iree_wasm_hal.engine import Signature, StackCheck, WasmFunction
     from iree_wasm_hal_wasm3.memory import NativeMemory
     from iree_wasm_hal_wasm3.runtime import Runtime
     from iree_wasm_hal_wasm3.validation import ModuleInfo
@@ -22,21 +21,6 @@ class RuntimeOwner(Protocol):
     runtime: Runtime | None
     memory: NativeMemory
     info: ModuleInfo
-
-
-@dataclass(frozen=True, slots=True)
-class Signature:
-    """An integer function's type.
-
-    Attributes:
-        name: Export name.
-        parameter_bits: 32 or 64 for each parameter.
-        result_bits: 32, 64 or None.
-    """
-
-    name: str
-    parameter_bits: tuple[int, ...]
-    result_bits: int | None
 
 
 def make_function(

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from iree_wasm_hal.engine import Signature
 from iree_wasm_hal.errors import ClosedError, EngineError
 from iree_wasm_hal_wasm3.c_api import ffi
-from iree_wasm_hal_wasm3.call import Signature, make_function
+from iree_wasm_hal_wasm3.call import make_function
 from iree_wasm_hal_wasm3.program import table_size
 from iree_wasm_hal_wasm3.runtime import Runtime
 from iree_wasm_hal_wasm3.validation.module import FUNCTION, I32, I64

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
 from iree_wasm_hal.errors import ArgumentError, ClosedError, EngineError, InterruptedCallError
@@ -13,7 +12,7 @@ from iree_wasm_hal_wasmtime.messages import take_error_message, take_trap
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from iree_wasm_hal.engine import StackCheck, WasmFunction
+    from iree_wasm_hal.engine import Signature, StackCheck, WasmFunction
     from iree_wasm_hal_wasmtime.store import Store
 
 
@@ -21,21 +20,6 @@ class StoreOwner(Protocol):
     """An instance, as its functions see it."""
 
     store: Store | None
-
-
-@dataclass(frozen=True, slots=True)
-class Signature:
-    """An integer function's type.
-
-    Attributes:
-        name: Export name.
-        parameter_bits: 32 or 64 for each parameter.
-        result_bits: 32, 64 or None.
-    """
-
-    name: str
-    parameter_bits: tuple[int, ...]
-    result_bits: int | None
 
 
 def make_function(

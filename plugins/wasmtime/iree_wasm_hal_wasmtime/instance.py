@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from iree_wasm_hal.engine import Signature
 from iree_wasm_hal.errors import ClosedError, EngineError
 from iree_wasm_hal_wasmtime.c_api import (
     EXTERN_FUNC,
@@ -11,7 +12,7 @@ from iree_wasm_hal_wasmtime.c_api import (
     VALKIND_I64,
     ffi,
 )
-from iree_wasm_hal_wasmtime.call import Signature, make_function
+from iree_wasm_hal_wasmtime.call import make_function
 from iree_wasm_hal_wasmtime.messages import take_error_message, take_trap
 
 if TYPE_CHECKING:
