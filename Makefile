@@ -81,7 +81,7 @@ wheels: $(STAMP) ## builds the core's and the plugins' wheels into dist/
 	rm -rf dist
 	mkdir dist
 	$(foreach p,. $(READY),$(PIP) wheel --no-deps --no-build-isolation --wheel-dir dist $(p) &&) true
-	$(foreach p,$(BUILT),$(PIP) wheel --no-deps --no-build-isolation --wheel-dir dist $(p) \
+	$(WITH_CARGO) $(foreach p,$(BUILT),$(PIP) wheel --no-deps --no-build-isolation --wheel-dir dist $(p) \
 	  || echo "$(p): left out, see above";)
 	@ls dist
 
