@@ -37,7 +37,8 @@ def check_threads(info: EngineInfo, threads: int) -> None:
     missing = [feature for feature in needed if feature not in info.features]
     if missing:
         names = ", ".join(feature.value for feature in missing)
-        reasons = "; ".join(info.notes[feature] for feature in missing if feature in info.notes)
+        notes = [info.notes[feature] for feature in missing if feature in info.notes]
+        reasons = "; ".join(dict.fromkeys(notes))  # one often serves several
         raise EngineError(
             f"threads is {threads}, but {info.name} {info.version} lacks {names}"
             f"{f' ({reasons})' if reasons else ''}. Use one thread, or one of the engines that "

@@ -201,8 +201,8 @@ def test_threads_need_an_engine_that_has_them(engine: Engine) -> None:
             "2.0",
             "",
             engine.info.memory_model,
-            engine.info.features - {Feature.THREADS},
-            {Feature.THREADS: "one isolate is one thread"},
+            engine.info.features - {Feature.THREADS, Feature.ATOMICS},
+            dict.fromkeys((Feature.THREADS, Feature.ATOMICS), "one isolate is one thread"),
         )
 
         def __getattr__(self, name: str) -> Callable[..., Any]:
@@ -210,6 +210,6 @@ def test_threads_need_an_engine_that_has_them(engine: Engine) -> None:
             return attribute
 
     with pytest.raises(
-        EngineError, match=r"lonely 2\.0 lacks threads \(one isolate is one thread\)"
+        EngineError, match=r"lonely 2\.0 lacks threads, atomics \(one isolate is one thread\)"
     ):
         Device(OneThread(), threads=2)
