@@ -124,7 +124,7 @@ def _verified(engine: Engine | None, plugin: InstalledPlugin) -> Engine:
 
 
 def _describe(error: BaseException) -> str:
-    return f"{type(error).__name__}: {error}"
+    return " ".join(f"{type(error).__name__}: {error}".split())  # on one line
 
 
 def _reinstall(plugin: InstalledPlugin) -> str:

@@ -76,6 +76,7 @@ def test_missing_engine_suggests_the_nearest(site: Site) -> None:
         ("import no_such_native_library", "ModuleNotFoundError: No module named"),
         ("1/0", "ZeroDivisionError: division by zero"),
         ("def broken(:", "SyntaxError"),
+        ("raise OSError('one\\nand two')", "OSError: one and two."),
     ],
 )
 def test_broken_import_names_cause_and_distribution(site: Site, source: str, cause: str) -> None:
