@@ -36,6 +36,8 @@ BUILD_NEEDS: Mapping[str, str] = {
     "jsc": "it opens a system library: apt-get install libjavascriptcoregtk-4.1-0",
     "wamr": "its library is built while it is installed: that takes cargo, cmake, a C compiler and "
     "libsimde-dev",
+    "wasm3": "its package is compiled while it is installed: that takes a C compiler and Python's "
+    "headers",
     "wasmer": "its library is built while it is installed: that takes cargo (Rust 1.95 or newer) "
     "and a C compiler",
 }
