@@ -34,7 +34,8 @@ def main() -> int:
 
     config = MagikaConfig.load()
     model = package_file("magika", MODEL_PATH)
-    archive = compiled(model, {"bytes": (1, config.begin_size + config.end_size)})
+    shape = (1, config.begin_size + config.end_size)
+    archive = compiled(model, {"bytes": shape}, "wasm32-simd128,wasm32")  # for any engine
     start = time.perf_counter()
     module = iwh.load(archive, engine=arguments.engine, threads=arguments.threads)
     function = module["main"]
