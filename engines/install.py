@@ -70,6 +70,8 @@ NEEDS: dict[str, tuple[Need, ...]] = {
     "wasmer": (_CARGO, _COMPILER),
 }
 
+STEPS = {"jsc": "installing", "wamr": "building", "wasmer": "building, which takes minutes"}
+
 
 def main() -> int:
     """Installs each engine named on the command line, or all; 1 if one could not be had."""
@@ -95,7 +97,7 @@ def _install(name: str) -> bool:
         listed = "; ".join(f"{need.name} ({_source(need)})" for need in missing)
         print(f"{name}: left out, this machine lacks {listed}", flush=True)
         return False
-    print(f"{name}: building", flush=True)
+    print(f"{name}: {STEPS[name]}", flush=True)
     command = [sys.executable, "-m", "pip", "--disable-pip-version-check", "install", "--quiet"]
     command += ["--no-deps", "--editable", str(ROOT / "plugins" / name)]
     if subprocess.run(command, check=False).returncode:
