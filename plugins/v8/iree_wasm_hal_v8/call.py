@@ -54,14 +54,13 @@ def make_function(owner: Owner, isolate: Isolate, signature: Signature) -> WasmF
     del isolate
 
     def call_wasm(*arguments: int) -> int | None:
-        isolate = owner.isolate
-        if isolate is None:
+        isolate, function = owner.isolate, owner.functions.get(name)
+        if isolate is None or function is None:
             msg = f"call of {name!r} after its instance was closed"
             raise ClosedError(msg)
         if len(arguments) != parameter_count:
             msg = f"{name!r} takes {parameter_count} integers, got {len(arguments)}"
             raise ArgumentError(msg)
-        function = owner.functions[name]
         with isolate:
             try:
                 for (slot, mask), argument in zip(stores, arguments):  # noqa: B905  # checked above

@@ -20,6 +20,7 @@ from iree_wasm_hal.engine.conformance.background import run_in_thread, wait_for_
 from iree_wasm_hal.engine.conformance.suite import load_module
 from iree_wasm_hal.errors import (
     ArgumentError,
+    ClosedError,
     EngineError,
     InternalError,
     InterruptedCallError,
@@ -139,6 +140,15 @@ def test_functions_are_freed_with_their_instance(engine: Engine) -> None:
         instance.function("i32_add")(1, 2)
         instance.close()
     assert _isolate(keeper).live_value_count() == before
+
+
+def test_close_that_another_thread_has_begun(engine: Engine) -> None:
+    instance = _instance(engine, "integers")
+    constant = instance.function("constant")
+    assert isinstance(instance, V8Instance)
+    instance.functions = {}  # halfway through close
+    with pytest.raises(ClosedError):
+        constant()
 
 
 def test_calls_on_one_memory_take_turns(engine: Engine) -> None:
