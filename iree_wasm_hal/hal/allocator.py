@@ -92,7 +92,11 @@ class Allocator:
         if not dtype.isnative:
             dtype = dtype.newbyteorder("=")
         memory = self._memory
-        np.ndarray(array.shape, dtype, memory.array, block.guest_ptr)[...] = array
+        try:
+            np.ndarray(array.shape, dtype, memory.array, block.guest_ptr)[...] = array
+        except TypeError:
+            memory.check_open()  # another thread may have closed it just now
+            raise
         counters = self._counters
         with counters.lock:
             counters.bytes_to_device += byte_length

@@ -235,6 +235,7 @@ class Buffer:
 
         Raises:
             InvocationError: OUT_OF_RANGE, or FAILED_PRECONDITION after a queue dealloca.
+            ClosedError: The device is closed.
         """
         if byte_length == WHOLE_BUFFER:
             byte_length = self.byte_length - byte_offset
@@ -249,6 +250,7 @@ class Buffer:
 
         Raises:
             InvocationError: OUT_OF_RANGE, or FAILED_PRECONDITION after a queue dealloca.
+            ClosedError: The device is closed.
         """
         byte_length = math.prod(shape) * dtype.itemsize
         if byte_length > self.byte_length:
@@ -264,6 +266,9 @@ class Buffer:
             )
             storage.block = block
             return np.ndarray(shape, dtype, storage)
+        except TypeError:
+            self.allocation.memory.check_open()
+            raise
         except ValueError as error:
             # Programs can make views of any rank and, beside a dimension of 0, of any size.
             raise invocation_error(
@@ -286,18 +291,14 @@ class Buffer:
             InvocationError: INVALID_ARGUMENT for another length; otherwise as ``view``.
         """
         format_ = _scalar_format(byte_length)
-        self.check_range(byte_offset, byte_length)
-        value: int = format_.unpack_from(self.allocation.memory.view, self.guest_ptr + byte_offset)[
-            0
-        ]
+        value: int = format_.unpack(self.view(byte_offset, byte_length))[0]
         return value
 
     def store(self, value: int, byte_offset: int, byte_length: int) -> None:
         """Stores the low 1, 2 or 4 bytes of an integer. Raises as ``load`` does."""
         format_ = _scalar_format(byte_length)
-        self.check_range(byte_offset, byte_length)
         masked = value & ((1 << 8 * byte_length) - 1)
-        format_.pack_into(self.allocation.memory.view, self.guest_ptr + byte_offset, masked)
+        self.view(byte_offset, byte_length)[:] = format_.pack(masked)
 
     def allocation_preserve(self) -> None:
         """Adds an owner of the allocation (``hal.buffer.allocation.preserve``)."""

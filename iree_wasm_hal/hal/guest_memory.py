@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import contextlib
 import gc
+from typing import NoReturn, cast
 
 import numpy as np
 
 from iree_wasm_hal.engine.contract import PAGE_SIZE, Engine, Memory, MemoryType
-from iree_wasm_hal.errors import LimitError
+from iree_wasm_hal.errors import ClosedError, LimitError
 
 __all__ = ["GuestArray", "GuestMemory"]
 
@@ -25,6 +26,19 @@ class GuestArray(np.ndarray[tuple[int, ...], np.dtype[np.uint8]]):
     def __array_finalize__(self, source: object) -> None:
         # A slice of this array has the root array as its base: it must hold the block itself.
         self.block = getattr(source, "block", None)
+
+
+class _Closed:
+    """Stands where the views of a closed memory were. To numpy it is a TypeError."""
+
+    def __getitem__(self, _key: object) -> NoReturn:
+        raise ClosedError("use of a buffer after its device was closed")
+
+    def __setitem__(self, _key: object, _value: object) -> NoReturn:
+        raise ClosedError("use of a buffer after its device was closed")
+
+
+_CLOSED = _Closed()
 
 
 class GuestMemory:
@@ -76,9 +90,22 @@ class GuestMemory:
             self.memory.grow(needed - page_count)
         self._refresh()
 
+    def check_open(self) -> None:
+        """Checks that ``view`` and ``array`` are there.
+
+        Raises:
+            ClosedError: They are not any more.
+        """
+        self.view[:0]
+
     def close(self) -> None:
-        """Gives the memory up; views that callers hold stay valid."""
+        """Gives the memory up; views and arrays that callers hold stay valid.
+
+        Buffers that outlive their device may still hold this object: it must not hold the memory.
+        """
         self.memory.close()
+        self.view = cast("memoryview", _CLOSED)
+        self.array = cast("GuestArray", _CLOSED)
 
 
 def _create(engine: Engine, memory_type: MemoryType) -> Memory:

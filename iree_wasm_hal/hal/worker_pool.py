@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 __all__ = ["WorkerPool"]
 
 _STOP_OFFSET = SUBMISSION_BLOCK.offset("stop")
+_STOP = struct.pack("<I", 1)
 _NATIVE_STACK_BYTE_LENGTH = 8 << 20
 """Stack of a helper's thread: engines need 2 MiB or more, and some platforms give 128 KiB."""
 
@@ -272,7 +273,8 @@ class WorkerPool:
         self._stop(job.submission)
 
     def _stop(self, submission: Submission) -> None:
-        struct.pack_into("<I", self._memory.view, submission.submission_ptr + _STOP_OFFSET, 1)
+        start = submission.submission_ptr + _STOP_OFFSET
+        self._memory.view[start : start + 4] = _STOP
 
     def _reserve_local_memory(self, byte_length: int) -> None:
         for worker in self.workers:

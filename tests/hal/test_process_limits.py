@@ -1,4 +1,4 @@
-"""What a device asks of its process: threads, address space, and a thread for its deadline."""
+"""What a device takes of its process and gives back: memory, and threads."""
 
 from __future__ import annotations
 
@@ -8,12 +8,14 @@ import subprocess
 import sys
 import threading
 import weakref
-from typing import TYPE_CHECKING, cast
+from functools import partial
+from typing import TYPE_CHECKING, Any, cast
 
+import numpy as np
 import pytest
 
 from iree_wasm_hal.engine.contract import EngineInfo, Feature, MemoryModel, MemoryType
-from iree_wasm_hal.errors import LimitError
+from iree_wasm_hal.errors import ClosedError, LimitError
 from iree_wasm_hal.hal.device import Device
 from iree_wasm_hal.hal.guest_memory import GuestMemory
 from iree_wasm_hal.hal.watchdog import Watchdog
@@ -51,6 +53,56 @@ def test_memory_of_dropped_programs_is_found(engine: Engine) -> None:
         assert GuestMemory(frugal, SMALL).byte_length == 65536
     finally:
         gc.enable()
+
+
+class Storage(bytearray):
+    """What a memory is made of here: to be watched."""
+
+
+class PlainEngine:
+    """Gives memories that views alone keep alive, as in the contract."""
+
+    def create_memory(self, memory_type: MemoryType) -> Any:
+        storage = Storage(memory_type.min_page_count * 65536)
+        self.storage = weakref.ref(storage)
+
+        class PlainMemory:
+            def view(self) -> memoryview:
+                return memoryview(storages[0])
+
+            def close(self) -> None:
+                storages.clear()
+
+        storages = [storage]
+        return PlainMemory()
+
+
+def test_a_closed_memory_is_not_held() -> None:
+    engine = PlainEngine()
+    memory = GuestMemory(cast("Engine", engine), SMALL)
+    array = memory.array[:8]
+    memory.close()
+    assert engine.storage() is not None, "the array shows it"
+    del array
+    assert engine.storage() is None
+
+
+def test_buffers_of_a_closed_device(engine: Engine) -> None:
+    device = Device(engine, max_memory_bytes=64 << 20)
+    buffer = device.allocator.import_buffer(b"12345678")
+    array = buffer.ndarray((8,), np.dtype("uint8"))
+    device.close()
+    assert bytes(array) == b"12345678"
+    for use in (
+        buffer.view,
+        buffer.read,
+        partial(buffer.write, 0, b"1"),
+        partial(buffer.load, 0, 4),
+        partial(buffer.store, 1, 0, 4),
+        partial(buffer.ndarray, (8,), np.dtype("uint8")),
+    ):
+        with pytest.raises(ClosedError, match="after its device was closed"):
+            use()
 
 
 def test_no_thread_to_be_had(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
