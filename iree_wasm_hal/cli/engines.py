@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import textwrap
 
 from iree_wasm_hal.cli.engine_table import feature_rows, markdown_table, missing_features
@@ -11,7 +12,7 @@ from iree_wasm_hal.engine.listing import EngineRecord, list_engines
 
 __all__ = ["engines"]
 
-_WIDTH = 100
+_MAX_WIDTH = 100
 
 
 def engines(*, as_json: bool, as_markdown: bool = False) -> int:
@@ -60,9 +61,10 @@ def _versions(record: EngineRecord) -> str:
 
 
 def _wrapped(text: str) -> list[str]:
+    terminal = shutil.get_terminal_size((_MAX_WIDTH, 0))  # what is no terminal gets the fallback
     return textwrap.wrap(
         text,
-        _WIDTH,
+        min(terminal.columns, _MAX_WIDTH),
         initial_indent="  ",
         subsequent_indent="    ",
         break_long_words=False,

@@ -109,9 +109,15 @@ def test_engines_are_compared_feature_by_feature() -> None:
     )
 
 
-def test_engines_fit_a_screen_but_for_paths() -> None:
-    lines = run("engines").stdout.splitlines()
-    assert max(len(line) for line in lines if "library:" not in line) <= 100
+@pytest.mark.parametrize(("columns", "limit"), [("80", 80), ("200", 100)])
+def test_engines_fit_a_screen_but_for_paths(
+    monkeypatch: pytest.MonkeyPatch, columns: str, limit: int
+) -> None:
+    monkeypatch.setenv("COLUMNS", columns)
+    table, *paragraphs = run("engines").stdout.split("\n\n")
+    assert max(map(len, table.splitlines())) <= 100
+    lines = "\n".join(paragraphs).splitlines()
+    assert max(len(line) for line in lines if "library:" not in line) <= limit
 
 
 def test_engines_as_markdown() -> None:
