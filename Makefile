@@ -40,6 +40,7 @@ $(STAMP):
 	# rapidocr-onnxruntime for a desktop's OpenCV and a Python below 3.13; neither is needed.
 	$(PIP) install --no-deps --ignore-requires-python 'silero-vad>=6.2' 'rapidocr-onnxruntime>=1.4'
 	rm -f $(VENV)/.installed-*
+	@echo "left out until make engines builds them: $(notdir $(BUILT))"
 	touch $@
 
 engines: $(STAMP) ## builds and installs the engines that come ready from no registry
