@@ -131,6 +131,7 @@ class Device:
 
     @deadline_s.setter
     def deadline_s(self, deadline_s: float | None) -> None:
+        self._scheduler.check_not_inside()
         new = None if deadline_s is None else Watchdog(self.engine.info, deadline_s)
         with self._scheduler.lock:
             old, self._pool.watchdog = self._pool.watchdog, new
@@ -193,6 +194,7 @@ class Device:
             raise incompatible_format_error([executable_format], self.engine.info, index64=index64)
         if SIGNAL_GUARD.is_disturbed():
             SIGNAL_GUARD.check(self.engine.info.name)
+        self._scheduler.check_not_inside()
         with self._scheduler.lock:
             self._scheduler.check_open()
             executable = self._loader.load(bytes(data), bytes(constants), name)
@@ -378,6 +380,7 @@ class Device:
 
         Waits for a running submission.
         """
+        self._scheduler.check_not_inside()
         with self._scheduler.lock:
             if self._scheduler.is_closed:
                 return

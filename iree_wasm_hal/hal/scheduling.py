@@ -6,6 +6,7 @@ import threading
 from typing import TYPE_CHECKING
 
 from iree_wasm_hal.errors import ClosedError, Error
+from iree_wasm_hal.status import StatusCode, invocation_error
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -19,14 +20,15 @@ class Scheduler:
     """Runs the operations of one device, one at a time. Thread-safe.
 
     Attributes:
-        lock: Held while an operation runs.
+        lock: Held while an operation runs; call ``check_not_inside`` before taking it.
         is_closed: Set under the lock; nothing runs afterwards.
     """
 
     __slots__ = ("is_closed", "lock")
 
     def __init__(self) -> None:
-        self.lock = threading.Lock()
+        # Never taken twice: of the locks that Python has, this one knows whose it is.
+        self.lock = threading.RLock()
         self.is_closed = False
 
     def check_open(self) -> None:
@@ -37,6 +39,21 @@ class Scheduler:
         """
         if self.is_closed:
             raise ClosedError("use of a device after its close()")
+
+    def check_not_inside(self) -> None:
+        """Checks that this thread is not in the middle of an operation.
+
+        A signal handler of Python's may be, and would wait for itself.
+
+        Raises:
+            InvocationError: FAILED_PRECONDITION, it is.
+        """
+        if self.lock._is_owned():  # type: ignore[attr-defined]  # as threading.Condition does
+            raise invocation_error(
+                StatusCode.FAILED_PRECONDITION,
+                "the device is in the middle of an operation on this very thread; a signal handler "
+                "must leave it alone until that is over",
+            )
 
     def submit(
         self,
@@ -62,6 +79,7 @@ class Scheduler:
             self._defer(wait, signal, operation, arguments)
             return
         try:
+            self.check_not_inside()
             with self.lock:
                 if self.is_closed:
                     self.check_open()

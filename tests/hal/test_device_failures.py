@@ -387,6 +387,26 @@ def test_use_after_close(engine: Engine, add_kernel: bytes) -> None:
     np.testing.assert_array_equal(array, [1, 2, 3, 4])
 
 
+def test_a_signal_handler_does_not_wait_for_itself(device: Device, add_kernel: bytes) -> None:
+    buffer = device.allocator.upload(np.arange(4, dtype=F32))
+    uses: list[Callable[[], object]] = [
+        device.close,
+        lambda: device.queue_fill(None, None, buffer, 0, 16, 0, 4),
+        lambda: device.prepare_executable("system-wasm-wasm_32", add_kernel),
+        lambda: setattr(device, "deadline_s", 1.0),
+    ]
+
+    def operation() -> None:  # where Python runs the handlers of signals that came meanwhile
+        for use in uses:
+            with pytest.raises(InvocationError, match="a signal handler must leave it alone"):
+                use()
+
+    device._scheduler.submit(None, None, operation)
+    assert not device.is_closed
+    uses[1]()
+    assert bytes(buffer.view()) == bytes(16)
+
+
 def test_bad_device_arguments(engine: Engine) -> None:
     with pytest.raises(ArgumentError, match="threads is 0"):
         Device(engine, threads=0)
