@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,7 +18,14 @@ if TYPE_CHECKING:
     from spec_execution import Outcome
     from spec_scripts import Script
 
-__all__ = ["DOCUMENT", "Cell", "check_section", "count_groups", "write_section"]
+__all__ = [
+    "DOCUMENT",
+    "Cell",
+    "check_section",
+    "count_groups",
+    "documented_version",
+    "write_section",
+]
 
 DOCUMENT = Path(__file__).parents[2] / "docs" / "engines.md"
 _NAME = "spec-tests"
@@ -58,6 +66,13 @@ def count_groups(scripts: list[Script], outcomes: Mapping[str, Outcome]) -> dict
         cell.failed += sum(failure.count for failure in outcome.failures)
         cell.unsupported += outcome.unsupported
     return cells
+
+
+def documented_version(engine: str) -> str | None:
+    """Release of an engine that the document speaks of."""
+    engines = json.loads(DOCUMENT.with_suffix(".json").read_text())
+    version: str | None = engines.get(engine, {}).get("version")
+    return version
 
 
 def write_section(scripts: list[Script], engines: Mapping[str, Mapping[str, Cell]]) -> None:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 from convert import source_hash
 from spec_differences import DIFFERENCES, Difference, check_differences
-from spec_document import check_section, count_groups
+from spec_document import check_section, count_groups, documented_version
 from spec_execution import Failure, Outcome
 from spec_run import run_engine
 from spec_scripts import SELF_CHECK, STAMP, Script, load_script, load_scripts
@@ -58,12 +58,18 @@ def scripts() -> list[Script]:
 def test_official_tests(
     engine_name: str, scripts: list[Script], record_property: Callable[[str, object], None]
 ) -> None:
-    _, outcomes = run_engine(engine_name, scripts)
+    version, outcomes = run_engine(engine_name, scripts)
     cells = count_groups(scripts, outcomes)
     passed = sum(cell.passed for cell in cells.values())
     failed = sum(cell.failed for cell in cells.values())
     record_property("official tests", f"{passed} passed, {failed} known differences")
-    assert check_differences(outcomes, DIFFERENCES.get(engine_name, ())) == []
+    # Another release than the documented one, which a system library becomes by itself, may do
+    # better, but not worse.
+    is_documented = documented_version(engine_name) == version
+    known = DIFFERENCES.get(engine_name, ())
+    assert check_differences(outcomes, known, may_be_fewer=not is_documented) == []
+    if not is_documented:
+        return
     missing = check_section(scripts, engine_name, cells)
     assert missing == [], "python tests/spec/run_spec_tests.py --write brings docs up to date"
 
@@ -133,3 +139,5 @@ class TestDifferences:
         outcomes = {"a/x": Outcome(failures=[Failure(one, "wrong") for one in range(count)])}
         complaint = f"rounds down: 2 commands are known, {count} were seen"
         assert check_differences(outcomes, self._KNOWN) == [complaint]
+        newer = check_differences(outcomes, self._KNOWN, may_be_fewer=True)
+        assert newer == ([complaint] if count > 2 else [])
