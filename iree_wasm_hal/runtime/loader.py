@@ -37,8 +37,7 @@ __all__ = ["load"]
 
 _FORMAT_CATEGORY = "hal.executable.format"
 _INLINE_MODULES = ("hal_inline", "hal_loader")
-_WASM64_FORMAT = b"system-wasm-wasm_64"
-_WASM32_FORMAT = b"system-wasm-wasm_32"
+_WASM64_FORMAT = "system-wasm-wasm_64"
 _MAX_FORMAT_BYTE_LENGTH = 128
 
 
@@ -80,10 +79,11 @@ def load(
     program = BytecodeModule.from_bytes(data, file_name=name)
     _refuse_inline_hal(program, name)
     indexes = open_parameters(parameters or {})
+    formats = _kernel_formats(program)
     with contextlib.ExitStack() as cleanup:
         if device is None:
             opened = _engine(engine, cleanup)
-            memory64 = _needs_memory64(program)
+            memory64 = bool(formats) and all(one.index64 for one in formats)
             if memory64:
                 check_features(f"{name}: the program", [Feature.MEMORY64], opened.info)
             device = Device(
@@ -95,6 +95,7 @@ def load(
             )
             cleanup.callback(device.close)
         hal = HalModule(device, trace_sink)
+        hal.preferred_format = _preferred_format(formats, device)
         natives = [hal, IoParametersModule(indexes), *modules]
         context = _start([*natives, program], hal, device, name, deadline_s)
         cleanup.callback(context.close)
@@ -128,6 +129,9 @@ def _start(
     try:
         return Context(modules, deadline_s=deadline_s)
     except InvocationError as error:
+        if hal.preferred_format is not None:  # some of its kernels may be in another format alone
+            hal.preferred_format = None
+            return _start(modules, hal, device, name, deadline_s)
         # A program asks for the formats of its kernels one by one, and gives up after the last.
         if hal.has_accepted_format or not hal.refused_formats:
             raise
@@ -141,7 +145,7 @@ def _check_deadline(due: float, deadline_s: float) -> None:
 
 def _incompatible(formats: list[str], device: Device, name: str) -> IncompatibleTargetError:
     """Which feature is missing, where that is all, or which target to compile for."""
-    index64 = bool(device.query_i64(_FORMAT_CATEGORY, _WASM64_FORMAT.decode())[1])
+    index64 = bool(device.query_i64(_FORMAT_CATEGORY, _WASM64_FORMAT)[1])
     known = [parsed for text in formats if (parsed := ExecutableFormat.parse(text)) is not None]
     fitting = [format_ for format_ in known if format_.index64 == index64]
     if fitting:
@@ -165,12 +169,20 @@ def _refuse_inline_hal(program: BytecodeModule, name: str) -> None:
             )
 
 
-def _needs_memory64(program: BytecodeModule) -> bool:
-    """Whether all kernels are for 64-bit addresses: the format strings are constants."""
-    formats = {
-        bytes(segment)
+def _kernel_formats(program: BytecodeModule) -> list[ExecutableFormat]:
+    """The formats that the program's kernels are in: their names are constants of it."""
+    texts = {
+        bytes(segment).decode(errors="replace")
         for segment in program.archive.rodata
         if len(segment) <= _MAX_FORMAT_BYTE_LENGTH
     }
-    has_wasm32 = any(name.startswith(_WASM32_FORMAT) for name in formats)
-    return not has_wasm32 and any(name.startswith(_WASM64_FORMAT) for name in formats)
+    return [parsed for text in sorted(texts) if (parsed := ExecutableFormat.parse(text))]
+
+
+def _preferred_format(formats: list[ExecutableFormat], device: Device) -> str | None:
+    """The one with most features that the device takes, if there is a choice.
+
+    A program takes the first that its device has, in the order of their names: the scalar one.
+    """
+    taken = [one for one in formats if device.query_i64(_FORMAT_CATEGORY, one.name)[1]]
+    return max(taken, key=lambda one: len(one.features)).name if len(taken) > 1 else None

@@ -146,13 +146,26 @@ def test_two_workers_or_a_clear_no(load_on: LoadOn, engine_name: str) -> None:
             load_on(threads=2)
 
 
-def test_an_archive_of_two_targets_runs(engine_name: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize("target", ["wasm32-simd128,wasm32", "wasm32,wasm32-simd128"])
+def test_of_two_targets_the_better_runs(
+    engine_name: str, target: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     source = tmp_path / "source.mlir"
     source.write_text(SOURCE)
     archive = tmp_path / "fat.vmfb"
-    iwh.compile(source, output=archive, target="wasm32-simd128,wasm32")
+    iwh.compile(source, output=archive, target=target)
+    formats = []
+    prepare = iwh.Device.prepare_executable
+
+    def record(device: iwh.Device, executable_format: str, *rest: Any, **named: Any) -> Any:
+        formats.append(executable_format)
+        return prepare(device, executable_format, *rest, **named)
+
+    monkeypatch.setattr(iwh.Device, "prepare_executable", record)
     with iwh.load(archive, engine=engine_name) as module:
         check_matmul(module, 3)
+        has_vectors = Feature.SIMD128 in module.device.engine.info.features
+    assert formats == ["system-wasm-wasm_32-simd128" if has_vectors else "system-wasm-wasm_32"]
 
 
 def test_modules_come_and_go(compile_wasm: Callable[..., Path], engine_name: str) -> None:

@@ -81,6 +81,8 @@ class HalModule(PyModule):
         refused_formats: Executable formats that the program asked for and the device does not
             take; they tell why a program found no device.
         has_accepted_format: Whether the program asked for one that the device takes.
+        preferred_format: Of several formats, the only one that the program is told of; None for
+            all that the device takes.
         poll: Called now and then while the program waits for a fence; raises to end the wait.
     """
 
@@ -88,6 +90,7 @@ class HalModule(PyModule):
         super().__init__("hal", HAL_MODULE_VERSION, _TYPES)
         self.refused_formats: list[str] = []
         self.has_accepted_format = False
+        self.preferred_format: str | None = None
         self.poll: Callable[[], None] | None = None
         self._device = device
         self._trace_sink = _print_trace if trace_sink is None else trace_sink
@@ -123,6 +126,8 @@ class HalModule(PyModule):
         if category_text == _FORMAT_CATEGORY:
             self.has_accepted_format |= bool(value)
             self.refused_formats += [] if value else [key_text]
+            if self.preferred_format not in {None, key_text}:
+                value = 0
         return int(known), value
 
     def _fence_await(self, timeout_millis: int, flags: int, fences: tuple[object, ...]) -> int:
