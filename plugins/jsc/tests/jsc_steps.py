@@ -9,12 +9,21 @@ import signal
 import subprocess
 import sys
 import threading
+import weakref
+from functools import partial
 
 from iree_wasm_hal_jsc.library import FILE_NAMES
 
 from iree_wasm_hal.engine import Engine, Instance, Memory, MemoryType, open_engine
+from iree_wasm_hal.engine.conformance.background import run_in_thread
 from iree_wasm_hal.engine.conformance.suite import load_module
-from iree_wasm_hal.errors import ClosedError, EngineUnavailableError, LimitError, TrapError
+from iree_wasm_hal.errors import (
+    ClosedError,
+    EngineUnavailableError,
+    Error,
+    LimitError,
+    TrapError,
+)
 
 _GROWABLE = MemoryType(1, 16)
 
@@ -32,6 +41,28 @@ def _first_library() -> ctypes.CDLL:
         except OSError:
             continue
     raise FileNotFoundError(FILE_NAMES)
+
+
+def small_stacks() -> None:
+    """Uses and gives up things on threads that have no stack for JavaScript.
+
+    In a fresh process, because glibc hands out the larger stacks of ended threads again.
+    """
+    engine = open_engine("jsc")
+    memories = [engine.create_memory(_GROWABLE) for _ in range(10)]
+    last = weakref.ref(memories[-1].native())  # type: ignore[attr-defined]  # the plugin's own
+    run_in_thread(memories.clear, stack_byte_length=64 * 1024).result()
+    say("given up:", last() is None)
+    for use in (
+        partial(engine.compile, load_module("memory")),
+        partial(engine.create_memory, _GROWABLE),
+    ):
+        try:
+            run_in_thread(use, stack_byte_length=64 * 1024).result()
+        except Error as error:
+            say("call stack" in str(error))
+    memories += [engine.create_memory(_GROWABLE) for _ in range(10)]
+    say(len(memories))
 
 
 def say(*words: object) -> None:

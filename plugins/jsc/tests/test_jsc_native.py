@@ -19,7 +19,6 @@ from iree_wasm_hal.errors import (
     ArgumentError,
     ClosedError,
     EngineError,
-    Error,
     LimitError,
     TrapError,
 )
@@ -237,22 +236,6 @@ def test_giving_up_does_not_wait_for_a_call(engine: Engine) -> None:
         constant()
     running.result()
     assert view.nbytes == 65536
-
-
-def test_thread_without_stack_for_javascript(engine: Engine) -> None:
-    """What it gives up is released by the next thread that has some; the rest are errors."""
-    memories = [engine.create_memory(SMALL) for _ in range(10)]
-    last = weakref.ref(memories[-1].native())  # type: ignore[attr-defined]  # the plugin's own
-    small_stack = 64 * 1024
-    run_in_thread(memories.clear, stack_byte_length=small_stack).result()
-    assert last() is None
-    for use in (
-        partial(engine.compile, load_module("memory")),
-        partial(engine.create_memory, SMALL),
-    ):
-        with pytest.raises(Error, match="call stack"):
-            run_in_thread(use, stack_byte_length=small_stack).result()
-    memories += [engine.create_memory(SMALL) for _ in range(10)]
 
 
 def test_threads_in_one_engine_and_in_several() -> None:

@@ -194,3 +194,8 @@ def test_process_ends_well_with_everything_open(number: int) -> None:
 
 def test_process_ends_well_during_a_call() -> None:
     assert step("leave_running") == ["running"]
+
+
+def test_thread_without_stack_for_javascript() -> None:
+    """What it gives up is released by the next thread that has some; the rest are errors."""
+    assert step("small_stacks") == ["given up: True", "True", "True", "10"]
