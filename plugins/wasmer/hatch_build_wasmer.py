@@ -58,7 +58,7 @@ def _build(source: Path) -> Path:
     if not any(map(shutil.which, ("cc", "gcc", "clang"))):
         _fail("a C compiler (Rust's linker) is missing; Debian: apt-get install build-essential")
     target = source / "target"
-    command = [cargo, "build", "--release", "--locked", "--target-dir", str(target)]
+    command = [cargo, "build", "--release", "--target-dir", str(target)]
     environment = {name: value for name, value in os.environ.items() if name not in _UNSET}
     done = subprocess.run(
         command,

@@ -1,6 +1,6 @@
 # Sets WAMR_ROOT_DIR to a copy of WAMR's sources, which the crate wamrx-sys carries.
 #
-# cargo downloads the crate if it must and verifies its checksum against Cargo.lock. The sources are
+# cargo downloads the crate if it must and verifies its checksum. The sources are
 # copied because WAMR's build scripts write a header beside them, and cargo's folder is not ours.
 
 find_program(CARGO cargo HINTS "$ENV{CARGO_HOME}/bin" "$ENV{HOME}/.cargo/bin")
@@ -9,7 +9,7 @@ if (NOT CARGO)
 endif ()
 
 set(metadata_command
-  "${CARGO}" metadata --format-version 1 --locked
+  "${CARGO}" metadata --format-version 1
   --manifest-path "${CMAKE_CURRENT_SOURCE_DIR}/Cargo.toml")
 # First what is on the machine already, so that a build without a network works.
 execute_process(

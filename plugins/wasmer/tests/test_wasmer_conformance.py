@@ -7,8 +7,8 @@ from pathlib import Path
 
 from iree_wasm_hal.engine.conformance import ConformanceSuite
 
-_LOCK_FILE = Path(__file__).parents[3] / "engines" / "wasmer" / "Cargo.lock"
-_VERSION = re.search(r'name = "wasmer"\nversion = "(.+)"', _LOCK_FILE.read_text())
+_MANIFEST = Path(__file__).parents[3] / "engines" / "wasmer" / "Cargo.toml"
+_VERSION = re.search(r'^wasmer = \{ version = "=(.+?)"', _MANIFEST.read_text(), re.MULTILINE)
 _NO_SIMD = "Singlepass has no SIMD"
 _UNSUPPORTED = {
     "memory64": "Wasmer's compilers implement no 64-bit memories",
@@ -18,7 +18,7 @@ _UNSUPPORTED = {
 
 class TestWasmer(ConformanceSuite):
     engine_name = "wasmer"
-    engine_version = _VERSION[1] if _VERSION else "not in Cargo.lock"
+    engine_version = _VERSION[1] if _VERSION else "not in Cargo.toml"
     unsupported = _UNSUPPORTED
 
 
