@@ -1,1 +1,1 @@
-../../engines/wamr/include/declarations.h
+../../engines/wamr/interpreter/include/declarations.h

@@ -20,7 +20,7 @@ correct(core/iwasm/interpreter/wasm_loader.c
 # SIMDe's operations, and ours in place of the wrong ones.
 correct(core/iwasm/interpreter/wasm_interp_fast.c
   "#include \"simde/wasm/simd128.h\""
-  "#include \"${CMAKE_CURRENT_SOURCE_DIR}/src/simd_corrections.h\"")
+  "#include \"${CMAKE_CURRENT_SOURCE_DIR}/interpreter/src/simd_corrections.h\"")
 
 # A waiting thread that was notified stays in the list until it runs, and was counted by the next
 # notification too, which then woke nobody.

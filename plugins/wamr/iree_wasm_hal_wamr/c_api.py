@@ -1,4 +1,4 @@
-"""The library's C interface as cffi sees it (``engines/wamr/include/declarations.h``)."""
+"""The library's C interface as cffi sees it (``engines/wamr/interpreter/include/declarations.h``)."""
 
 from __future__ import annotations
 

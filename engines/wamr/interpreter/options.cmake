@@ -7,7 +7,7 @@ else ()
   set(WAMR_BUILD_TARGET X86_64)
 endif ()
 
-# What runs the code: the fast interpreter. (An ahead-of-time mode would be switched on here.)
+# What runs the code: the fast interpreter.
 set(WAMR_BUILD_INTERP 1)
 set(WAMR_BUILD_FAST_INTERP 1)
 set(WAMR_BUILD_AOT 0)
@@ -55,9 +55,5 @@ set(WAMR_DISABLE_WRITE_GS_BASE 1)
 # Bounds of memory are checked by comparing. Guard pages would save the interpreter nothing: Magika
 # takes 2.6 s either way with simd128 kernels, and with scalar ones less where it compares. And
 # WAMR's SIGSEGV handler does not live with others: each thread that WAMR meets installs it anew and
-# takes what it finds for the next handler, which then is itself; a foreign fault never gets past
-# it. Machine code would want guard pages. That takes a handler of our own in the place of
-# os_thread_signal_init (the linker's --wrap reaches it), reservations of 8 GiB, for the sum of two
-# 32-bit numbers (src/region.c), and no guard pages in the stacks of threads that are the host's
-# (WAMR_DISABLE_STACK_HW_BOUND_CHECK).
+# takes what it finds for the next handler, which then is itself; a foreign fault never gets past it.
 set(WAMR_DISABLE_HW_BOUND_CHECK 1)
