@@ -1,0 +1,1 @@
+../../engines/wamr/aot_compiler/include/declarations.h

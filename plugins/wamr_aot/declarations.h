@@ -1,0 +1,1 @@
+../../engines/wamr/aot_runtime/include/declarations.h
