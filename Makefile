@@ -40,7 +40,7 @@ $(STAMP):
 	# rapidocr-onnxruntime for a desktop's OpenCV and a Python below 3.13; neither is needed.
 	$(PIP) install --no-deps --ignore-requires-python 'silero-vad>=6.2' 'rapidocr-onnxruntime>=1.4'
 	rm -f $(VENV)/.installed-*
-	@echo "left out until make engines builds them: $(notdir $(BUILT))"
+	@echo "left out until make engines builds them: $(subst _,-,$(notdir $(BUILT)))"
 	touch $@
 
 engines: $(STAMP) ## builds and installs the engines that come ready from no registry
@@ -87,4 +87,4 @@ wheels: $(STAMP) ## builds the core's and the plugins' wheels into dist/
 	@ls dist
 
 clean: ## removes everything that make made
-	rm -rf $(VENV) dist build engines/*/build engines/*/target .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) dist build engines/*/build engines/*/build-* engines/*/target .pytest_cache .mypy_cache .ruff_cache .hypothesis

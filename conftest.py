@@ -34,7 +34,7 @@ def pytest_configure() -> None:
 
 def pytest_ignore_collect(collection_path: Path) -> bool | None:
     """Leaves out the tests of the plugins whose engines do not open here."""
-    if collection_path.parent == _PLUGINS and collection_path.name in _left_out():
+    if collection_path.parent == _PLUGINS and _engine_of(collection_path) in _left_out():
         return True
     return None
 
@@ -73,13 +73,19 @@ def _available() -> list[str]:
 
 def _left_out() -> dict[str, str]:
     """Engines of this repository, and of the requirement, that do not open, and why."""
-    names = {path.parent.name for path in _PLUGINS.glob("*/pyproject.toml")} | set(_required())
+    names = {_engine_of(path.parent) for path in _PLUGINS.glob("*/pyproject.toml")}
+    names |= set(_required())
     found = _found()
     return {
         name: found.get(name) or "not installed; make engines builds and installs it"
         for name in sorted(names)
         if found.get(name, "") is not None
     }
+
+
+def _engine_of(plugin: Path) -> str:
+    """Name of the engine in a plugin's folder, which is a Python package's."""
+    return plugin.name.replace("_", "-")
 
 
 def _required() -> list[str]:

@@ -1,9 +1,9 @@
 """Builds and installs the engines that this machine can have, into the environment that runs this.
 
-Three plugins need more than Python packages: ``jsc`` a system library, ``wamr`` and ``wasmer`` a
-native build. For each, system packages that are missing come from ``apt-get`` where this process
-may call it; then the plugin is installed, which builds its engine. One that cannot be had is named
-with what is missing and keeps none of the others from being installed.
+Four plugins need more than Python packages: ``jsc`` a system library, ``wamr``, ``wamr-aot`` and
+``wasmer`` a native build. For each, system packages that are missing come from ``apt-get`` where
+this process may call it; then the plugin is installed, which builds its engine. One that cannot be
+had is named with what is missing and keeps none of the others from being installed.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from __future__ import annotations
 import argparse
 import ctypes
 import os
+import platform
 import shutil
 import subprocess
 import sys
@@ -27,16 +28,31 @@ ROOT = Path(__file__).parents[1]
 
 @dataclass(frozen=True)
 class Need:
-    """Something that must be on the machine: what it is, whether it is, and who brings it."""
+    """Something that must be on the machine: what it is, whether it is, and who brings it.
+
+    Of several Debian packages, which are older from one to the next, the first that is to be had.
+    """
 
     name: str
     present: Callable[[], bool]
-    debian_package: str | None = None
+    debian_packages: tuple[str, ...] = ()
     otherwise: str = ""
 
 
-def _tool(name: str, debian_package: str | None, otherwise: str = "") -> Need:
-    return Need(name, lambda: shutil.which(name) is not None, debian_package, otherwise)
+def _tool(name: str, debian_package: str) -> Need:
+    return Need(name, lambda: shutil.which(name) is not None, (debian_package,))
+
+
+def _static_library(name: str, debian_package: str) -> Need:
+    folders = (f"/usr/lib/{platform.machine()}-linux-gnu", "/usr/lib64", "/usr/lib")
+    present = [Path(folder, f"lib{name}.a").exists for folder in folders]
+    return Need(f"lib{name}.a", lambda: any(one() for one in present), (debian_package,))
+
+
+def _has_llvm() -> bool:
+    """Whether what engines/wamr/aot_compiler/llvm.cmake looks for is here."""
+    folders = [Path(f"/usr/lib/llvm-{version}") for version in (22, 21, 20, 19)]
+    return any((folder / "lib/libLLVMX86CodeGen.a").exists() for folder in folders)
 
 
 def _opens(library: str) -> bool:
@@ -54,23 +70,39 @@ def _answers(tool: str) -> bool:
     return bool(path) and subprocess.run(command, capture_output=True, check=False).returncode == 0
 
 
-_CARGO = Need("cargo", lambda: _answers("cargo"), None, "Rust 1.95 or newer, from rustup")
+_CARGO = Need("cargo", lambda: _answers("cargo"), (), "Rust 1.95 or newer, from rustup")
 _COMPILER = _tool("cc", "build-essential")
+_X86_64 = Need("an x86-64 CPU", lambda: platform.machine() == "x86_64", (), "it is for no other")
 _SIMDE = Path("/usr/include/simde/wasm/simd128.h")
 _JSC = "libjavascriptcoregtk-4.1.so.0"
 
 NEEDS: dict[str, tuple[Need, ...]] = {
-    "jsc": (Need(_JSC, lambda: _opens(_JSC), "libjavascriptcoregtk-4.1-0"),),
+    "jsc": (Need(_JSC, lambda: _opens(_JSC), ("libjavascriptcoregtk-4.1-0",)),),
     "wamr": (
         _CARGO,  # WAMR's sources are a crate
         _COMPILER,
         _tool("cmake", "cmake"),
-        Need("SIMDe's headers", _SIMDE.exists, "libsimde-dev"),
+        Need("SIMDe's headers", _SIMDE.exists, ("libsimde-dev",)),
+    ),
+    "wamr-aot": (
+        _X86_64,
+        _CARGO,
+        _COMPILER,
+        _tool("c++", "build-essential"),
+        _tool("cmake", "cmake"),
+        Need("LLVM 22 (or 19, without widening)", _has_llvm, ("llvm-22-dev", "llvm-19-dev")),
+        _static_library("z", "zlib1g-dev"),
+        _static_library("zstd", "libzstd-dev"),
     ),
     "wasmer": (_CARGO, _COMPILER),
 }
 
-STEPS = {"jsc": "installing", "wamr": "building", "wasmer": "building, which takes minutes"}
+STEPS = {
+    "jsc": "installing",
+    "wamr": "building",
+    "wamr-aot": "building, which takes a minute",
+    "wasmer": "building, which takes minutes",
+}
 
 
 def main() -> int:
@@ -99,7 +131,7 @@ def _install(name: str) -> bool:
         return False
     print(f"{name}: {STEPS[name]}", flush=True)
     command = [sys.executable, "-m", "pip", "--disable-pip-version-check", "install", "--quiet"]
-    command += ["--no-deps", "--editable", str(ROOT / "plugins" / name)]
+    command += ["--no-deps", "--editable", str(ROOT / "plugins" / name.replace("-", "_"))]
     if subprocess.run(command, check=False).returncode:
         print(f"{name}: left out, its build failed (see above)", flush=True)
         return False
@@ -108,18 +140,30 @@ def _install(name: str) -> bool:
 
 
 def _install_packages(needs: list[Need]) -> None:
-    packages = [need.debian_package for need in needs if need.debian_package]
-    if not packages or shutil.which("apt-get") is None or os.geteuid() != 0:
+    """Lets apt-get bring what is missing, where it may and nothing else is missing."""
+    may = shutil.which("apt-get") is not None and os.geteuid() == 0
+    if not needs or not may or not all(need.debian_packages for need in needs):
         return
-    print(f"installing {' '.join(packages)}", flush=True)
     environment = os.environ | {"DEBIAN_FRONTEND": "noninteractive"}
-    for step in (["update"], ["install", "--yes", "--no-install-recommends", *packages]):
-        subprocess.run(["apt-get", "--quiet=2", *step], check=False, env=environment)
+    apt_get = ["apt-get", "--quiet=2"]
+    subprocess.run([*apt_get, "update"], check=False, env=environment)
+    packages = sorted({_to_be_had(need.debian_packages) for need in needs})
+    print(f"installing {' '.join(packages)}", flush=True)
+    install = [*apt_get, "install", "--yes", "--no-install-recommends", *packages]
+    subprocess.run(install, check=False, env=environment)
+
+
+def _to_be_had(packages: tuple[str, ...]) -> str:
+    """The first package that apt can install, or else the first, which the user is told of."""
+    for package in packages:
+        command = ["apt-get", "--quiet=2", "--simulate", "install", package]
+        if subprocess.run(command, capture_output=True, check=False).returncode == 0:
+            return package
+    return packages[0]
 
 
 def _source(need: Need) -> str:
-    package = need.debian_package
-    return f"apt-get install {package}" if package else need.otherwise
+    return f"apt-get install {need.debian_packages[0]}" if need.debian_packages else need.otherwise
 
 
 if __name__ == "__main__":
