@@ -1,4 +1,7 @@
-"""The library's C interface as cffi sees it (``engines/wamr/interpreter/include/declarations.h``)."""
+"""The library's C interface as cffi sees it.
+
+Source: engines/wamr/interpreter/include/declarations.h.
+"""
 
 from __future__ import annotations
 
