@@ -22,6 +22,7 @@ _TITLES = {
     Feature.RELAXED_MADD: "relaxed-madd",
     Feature.RELAXED_DOT: "relaxed-dot",
     Feature.RELAXED_SIMD: "relaxed-simd (rest)",
+    Feature.WIDE_VECTORS: "wide-vectors",
     Feature.ATOMICS: "atomics",
     Feature.BULK_MEMORY: "bulk-memory",
     Feature.MEMORY64: "memory64",

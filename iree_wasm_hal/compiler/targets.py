@@ -20,6 +20,7 @@ _LEVELS: dict[str, tuple[tuple[str, ...], int]] = {
     "simd128-relaxed": ((*_SIMD_FEATURES, "+relaxed-simd"), 32),
     # For engines that compile with LLVM, which may merge 128-bit operations into wider ones.
     "simd128-wide": (_SIMD_FEATURES, 64),
+    "simd128-relaxed-wide": ((*_SIMD_FEATURES, "+relaxed-simd"), 64),
 }
 
 

@@ -5,6 +5,7 @@ from here.
 """
 
 from iree_wasm_hal.engine.contract import (
+    LOW_MEMORY_BYTE_LENGTH,
     PAGE_SIZE,
     Engine,
     EngineInfo,
@@ -30,13 +31,20 @@ from iree_wasm_hal.engine.native_stack import StackCheck
 from iree_wasm_hal.engine.options import check_byte_length, check_options
 from iree_wasm_hal.engine.probes import PROBES, Probe, probe_features
 from iree_wasm_hal.engine.process_limits import can_start_threads, check_process_limits
+from iree_wasm_hal.engine.progress import (
+    CompileObserver,
+    observe_compilation,
+    report_compilation,
+)
 from iree_wasm_hal.engine.registry import open_engine
 from iree_wasm_hal.engine.signature import Signature
 
 __all__ = [
     "ENTRY_POINT_GROUP",
+    "LOW_MEMORY_BYTE_LENGTH",
     "PAGE_SIZE",
     "PROBES",
+    "CompileObserver",
     "Engine",
     "EngineInfo",
     "EngineRecord",
@@ -63,6 +71,8 @@ __all__ = [
     "list_engines",
     "memory_error",
     "missing_functions",
+    "observe_compilation",
     "open_engine",
     "probe_features",
+    "report_compilation",
 ]

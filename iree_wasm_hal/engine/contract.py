@@ -8,6 +8,13 @@ A program that reaches an engine was relinked by the core (``iree_wasm_hal.wasm`
 exactly one thing, the memory ``("env", "memory")``, has no start function and no data segments,
 and instantiating it writes nothing to the memory.
 
+**The first 64 KiB of every linear memory are unused** (``LOW_MEMORY_BYTE_LENGTH``): no buffer,
+stack, static data or state of the core lies there, and no pointer that a kernel is given leads
+there. So a null pointer meets nothing, and an engine may add a constant to an address without
+wrapping at 2**32, if the constant, the access's offset and its width are at most 64 KiB together:
+where the addition does wrap, the access is to the unused bytes. Whether it then reaches them or
+traps is the engine's choice; in no case does it reach anything but this memory.
+
 Every engine exception is translated into ``iree_wasm_hal.errors`` by the plugin
 (``raise ... from``).
 """
@@ -20,6 +27,7 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 __all__ = [
+    "LOW_MEMORY_BYTE_LENGTH",
     "PAGE_SIZE",
     "Engine",
     "EngineInfo",
@@ -35,6 +43,9 @@ __all__ = [
 
 PAGE_SIZE = 65536
 """Bytes in a wasm page. Spec: https://webassembly.github.io/spec/core/exec/runtime.html#memory-instances"""
+
+LOW_MEMORY_BYTE_LENGTH = 65536
+"""Bytes at address 0 of every linear memory that neither the core nor a kernel ever uses."""
 
 WasmFunction = Callable[..., int | None]
 """An exported function: Python ints in (i32/i64), an int or None out; it releases the GIL."""
@@ -65,6 +76,8 @@ class Feature(enum.Enum):
     THREADS = "threads"
     SERIALIZE = "serialize"
     INTERRUPT = "interrupt"
+    # It merges 128-bit operations into wider ones of the CPU. Claimed, since no module can tell.
+    WIDE_VECTORS = "wide-vectors"
 
 
 class TrapKind:

@@ -17,8 +17,7 @@ from iree_wasm_hal.hal.compatibility import compile_command
 __all__ = ["ExecutableFormat", "incompatible_format_error"]
 
 _PREFIXES = {"system-wasm-wasm_32": False, "system-wasm-wasm_64": True}
-# ``wide`` (tiles for engines that merge vector operations) is no word here: such kernels run
-# everywhere but are slower where nothing is merged, and no engine yet says that it does.
+_WIDE = "wide"
 _WORDS: dict[str, frozenset[Feature]] = {
     "simd": frozenset({Feature.SIMD128}),
     "simd128": frozenset({Feature.SIMD128}),
@@ -27,6 +26,7 @@ _WORDS: dict[str, frozenset[Feature]] = {
     "dot": frozenset({Feature.RELAXED_DOT}),
     "threads": frozenset({Feature.ATOMICS}),
     "atomics": frozenset({Feature.ATOMICS}),
+    _WIDE: frozenset(),  # runs wherever simd128 does
 }
 
 
@@ -38,11 +38,14 @@ class ExecutableFormat:
         name: The string.
         index64: Whether its kernels address memory with 64 bits.
         features: What its words ask of the engine.
+        wide: Whether its tiles are for engines that merge 128-bit operations into wider ones;
+            elsewhere they run, slower.
     """
 
     name: str
     index64: bool
     features: frozenset[Feature]
+    wide: bool = False
 
     @staticmethod
     def parse(name: str) -> ExecutableFormat | None:
@@ -53,8 +56,17 @@ class ExecutableFormat:
                 if any(word not in _WORDS for word in words):
                     return None
                 features = frozenset().union(*(_WORDS[word] for word in words))
-                return ExecutableFormat(name, index64, features)
+                return ExecutableFormat(name, index64, features, wide=_WIDE in words)
         return None
+
+    def rank(self, engine: EngineInfo) -> tuple[bool, bool, int]:
+        """Orders the formats that an engine takes: the greater, the faster are the kernels.
+
+        Vectors count most, of whatever tiles; then tiles that suit the engine; then what else the
+        kernels make use of.
+        """
+        suits = self.wide == (Feature.WIDE_VECTORS in engine.features)
+        return Feature.SIMD128 in self.features, suits, len(self.features)
 
 
 def incompatible_format_error(

@@ -8,6 +8,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from iree_wasm_hal.engine.contract import Feature
+from iree_wasm_hal.engine.progress import CompileObserver, observe_compilation
 from iree_wasm_hal.engine.registry import open_engine
 from iree_wasm_hal.errors import (
     ArgumentError,
@@ -52,6 +53,7 @@ def load(
     max_memory_bytes: int = DEFAULT_MAX_MEMORY_BYTES,
     deadline_s: float | None = None,
     trace_sink: TraceSink | None = None,
+    progress: CompileObserver | None = None,
 ) -> Module:
     """Loads a ``.vmfb`` whose kernels are WebAssembly.
 
@@ -67,6 +69,8 @@ def load(
         max_memory_bytes: Largest size of the linear memory.
         deadline_s: Seconds that a call, or the initialisation, may take; None for no limit.
         trace_sink: Gets what the program traces; standard error by default.
+        progress: Called in this thread while kernels are compiled, with the bytes of a module that
+            are done and all of them, by an engine that takes long (wamr-aot).
 
     Raises:
         EngineUnavailableError: The engine is not installed or does not run here.
@@ -80,7 +84,7 @@ def load(
     _refuse_inline_hal(program, name)
     indexes = open_parameters(parameters or {})
     formats = _kernel_formats(program)
-    with contextlib.ExitStack() as cleanup:
+    with contextlib.ExitStack() as cleanup, observe_compilation(progress):
         if device is None:
             opened = _engine(engine, cleanup)
             memory64 = bool(formats) and all(one.index64 for one in formats)
@@ -180,9 +184,11 @@ def _kernel_formats(program: BytecodeModule) -> list[ExecutableFormat]:
 
 
 def _preferred_format(formats: list[ExecutableFormat], device: Device) -> str | None:
-    """The one with most features that the device takes, if there is a choice.
+    """The fastest that the device takes, if there is a choice.
 
     A program takes the first that its device has, in the order of their names: the scalar one.
     """
     taken = [one for one in formats if device.query_i64(_FORMAT_CATEGORY, one.name)[1]]
-    return max(taken, key=lambda one: len(one.features)).name if len(taken) > 1 else None
+    if len(taken) < 2:
+        return None
+    return max(taken, key=lambda one: one.rank(device.engine.info)).name

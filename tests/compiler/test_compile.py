@@ -83,7 +83,7 @@ def test_each_target_gives_a_valid_module_of_its_level(target: str) -> None:
     assert (Feature.MEMORY64 in features) == target.startswith("wasm64")
 
 
-@pytest.mark.parametrize("target", ["wasm32", "wasm32-simd128", "wasm32-simd128-relaxed"])
+@pytest.mark.parametrize("target", [name for name in TARGET_NAMES if name.startswith("wasm32")])
 def test_each_level_computes_the_same(target: str, engine: Engine) -> None:
     left, right = np.arange(64, dtype=np.float32), np.linspace(-1, 1, 64, dtype=np.float32)
     with iwh.load(iwh.compile(ADD.encode(), target=target), engine=engine) as module:
@@ -103,7 +103,7 @@ def test_a_fat_archive_has_a_module_per_target(engine: Engine) -> None:
         np.testing.assert_array_equal(module.add(ones, ones), 2 * ones)
 
 
-@pytest.mark.parametrize("name", [name for name in TARGET_NAMES if not name.endswith("-wide")])
+@pytest.mark.parametrize("name", TARGET_NAMES)
 def test_the_device_understands_each_format(name: str) -> None:
     (target,) = parse_targets(name)
     parsed = ExecutableFormat.parse(target.format)
@@ -111,6 +111,7 @@ def test_the_device_understands_each_format(name: str) -> None:
     assert parsed.index64 == (target.pointer_bits == 64)
     assert (Feature.SIMD128 in parsed.features) == ("simd128" in name)
     assert (Feature.RELAXED_SIMD in parsed.features) == ("relaxed" in name)
+    assert parsed.wide == ("wide" in name)
 
 
 # Each of these fails with the stock linker, or in LLVM, or gives a module that does not validate.

@@ -10,7 +10,13 @@ from iree_wasm_hal import engine
 from iree_wasm_hal.engine import PROBES, Feature, Probe, probe_features
 
 _MODULES = Path(engine.__file__).parent / "conformance" / "modules"
-_OF_THE_ENGINE = {Feature.SHARED_MEMORY, Feature.THREADS, Feature.SERIALIZE, Feature.INTERRUPT}
+_OF_THE_ENGINE = {
+    Feature.SHARED_MEMORY,
+    Feature.THREADS,
+    Feature.SERIALIZE,
+    Feature.INTERRUPT,
+    Feature.WIDE_VECTORS,
+}
 _ON_REFERENCES = ("wasm_reference_types", "wasm_exceptions", "wasm_gc", "wasm_function_references")
 # Switches that must be off for the feature to be off, together with what builds on it. Where
 # wasmtime-py has none, None.

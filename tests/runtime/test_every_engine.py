@@ -146,14 +146,32 @@ def test_two_workers_or_a_clear_no(load_on: LoadOn, engine_name: str) -> None:
             load_on(threads=2)
 
 
-@pytest.mark.parametrize("target", ["wasm32-simd128,wasm32", "wasm32,wasm32-simd128"])
-def test_of_two_targets_the_better_runs(
-    engine_name: str, target: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+_OFFERS = ("wasm32-simd128,wasm32", "wasm32,wasm32-simd128", "wasm32-simd128,wasm32-simd128-wide")
+_OFFERS += ("wasm32-simd128-wide,wasm32-simd128,wasm32", "wasm32-simd128-wide,wasm32")
+
+
+@pytest.mark.parametrize("targets", _OFFERS)
+def test_of_several_targets_the_best_runs(
+    engine_name: str, targets: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    engine = iwh.open_engine(engine_name)
+    features = engine.info.features
+    engine.close()
+    offered = targets.split(",")
+    best_first = ["wasm32-simd128-wide", "wasm32-simd128", "wasm32"]
+    if Feature.WIDE_VECTORS not in features:
+        best_first = ["wasm32-simd128", "wasm32-simd128-wide", "wasm32"]
+    if Feature.SIMD128 not in features:
+        best_first = ["wasm32"]
+    expected = next((name for name in best_first if name in offered), None)
     source = tmp_path / "source.mlir"
     source.write_text(SOURCE)
     archive = tmp_path / "fat.vmfb"
-    iwh.compile(source, output=archive, target=target)
+    iwh.compile(source, output=archive, target=targets)
+    if expected is None:
+        with pytest.raises(iwh.IncompatibleTargetError, match=r"needs simd128.*wasmtime"):
+            iwh.load(archive, engine=engine_name)
+        return
     formats = []
     prepare = iwh.Device.prepare_executable
 
@@ -164,8 +182,7 @@ def test_of_two_targets_the_better_runs(
     monkeypatch.setattr(iwh.Device, "prepare_executable", record)
     with iwh.load(archive, engine=engine_name) as module:
         check_matmul(module, 3)
-        has_vectors = Feature.SIMD128 in module.device.engine.info.features
-    assert formats == ["system-wasm-wasm_32-simd128" if has_vectors else "system-wasm-wasm_32"]
+    assert formats == [expected.replace("wasm32", "system-wasm-wasm_32")]
 
 
 def test_modules_come_and_go(compile_wasm: Callable[..., Path], engine_name: str) -> None:

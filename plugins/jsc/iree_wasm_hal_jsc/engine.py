@@ -36,6 +36,7 @@ _NOTES = {
     "memory between two",
     Feature.SERIALIZE: "no public API gives compiled code out",
     Feature.INTERRUPT: "JavaScriptCore's watchdog stops JavaScript, never a loop in wasm",
+    Feature.WIDE_VECTORS: "JavaScriptCore compiles 128-bit operations one by one",
 }
 
 

@@ -28,6 +28,7 @@ _NOTES = {
     Feature.THREADS: "mini-racer cannot share a memory between isolates, and one isolate is one "
     "thread",
     Feature.SERIALIZE: "mini-racer does not expose V8's code serializer",
+    Feature.WIDE_VECTORS: "V8's revectorizer merged nothing in the kernels that it was tried on",
 }
 
 

@@ -79,7 +79,7 @@ def _status(key: str) -> int:
 
 
 def test_features(engine: Engine) -> None:
-    missing = {Feature.THREADS, Feature.SERIALIZE}
+    missing = {Feature.THREADS, Feature.SERIALIZE, Feature.WIDE_VECTORS}
     assert engine.info.features == frozenset(Feature) - missing
     assert set(engine.info.notes) == missing
 

@@ -36,6 +36,7 @@ _NOTES = {
     Feature.MULTI_MEMORY: _CLASSIC_ONLY,
     Feature.EXCEPTIONS: _CLASSIC_ONLY,
     Feature.SERIALIZE: SERIALIZE_NOTE,
+    Feature.WIDE_VECTORS: "the interpreter executes 128-bit operations one by one",
 }
 
 

@@ -18,4 +18,5 @@ class TestWamr(ConformanceSuite):
         "multi-memory": _CLASSIC_ONLY,
         "exception-handling": _CLASSIC_ONLY,
         "serialize": "the interpreter has no compiled code",
+        "wide-vectors": "the interpreter executes 128-bit operations one by one",
     }

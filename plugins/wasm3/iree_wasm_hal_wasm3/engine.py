@@ -36,6 +36,7 @@ _NOTES = {
     Feature.RELAXED_SIMD: _SCALAR,
     Feature.RELAXED_MADD: _SCALAR,
     Feature.RELAXED_DOT: _SCALAR,
+    Feature.WIDE_VECTORS: _SCALAR,
     Feature.ATOMICS: _ONE_THREAD,
     Feature.SHARED_MEMORY: _ONE_THREAD,
     Feature.THREADS: _ONE_THREAD,

@@ -17,6 +17,7 @@ class TestWasm3(ConformanceSuite):
         "relaxed-simd": _SCALAR,
         "relaxed-madd": _SCALAR,
         "relaxed-dot": _SCALAR,
+        "wide-vectors": _SCALAR,
         "atomics": _ONE_THREAD,
         "shared-memory": _ONE_THREAD,
         "threads": _ONE_THREAD,

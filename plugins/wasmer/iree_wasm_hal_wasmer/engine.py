@@ -36,10 +36,12 @@ _NOTES = {
     Feature.MEMORY64: NO_MEMORY64,
     Feature.TAIL_CALL: "Wasmer's Cranelift and Singlepass implement no tail calls",
     Feature.INTERRUPT: "needs Linux on x86-64 or aarch64",
+    Feature.WIDE_VECTORS: "Cranelift compiles 128-bit operations one by one",
 }
 _SINGLEPASS_NOTES = {
     **dict.fromkeys(_SIMD, "Singlepass has no SIMD; open with compiler='cranelift'"),
     Feature.EXCEPTIONS: "Singlepass has no exceptions; open with compiler='cranelift'",
+    Feature.WIDE_VECTORS: "Singlepass has no SIMD",
 }
 
 

@@ -13,6 +13,7 @@ _NO_SIMD = "Singlepass has no SIMD"
 _UNSUPPORTED = {
     "memory64": "Wasmer's compilers implement no 64-bit memories",
     "tail-call": "Wasmer's Cranelift and Singlepass implement no tail calls",
+    "wide-vectors": "Cranelift compiles 128-bit operations one by one",
 }
 
 
@@ -32,4 +33,5 @@ class TestWasmerSinglepass(ConformanceSuite):
         "relaxed-simd": _NO_SIMD,
         "relaxed-madd": _NO_SIMD,
         "relaxed-dot": _NO_SIMD,
+        "wide-vectors": _NO_SIMD,
     }

@@ -32,6 +32,7 @@ from iree_wasm_hal_wasmtime.messages import take_error_message
 from iree_wasm_hal_wasmtime.program import WasmtimeProgram
 
 _OWN_ABILITIES = frozenset({Feature.THREADS, Feature.SERIALIZE, Feature.INTERRUPT})
+_NOTES = {Feature.WIDE_VECTORS: "Cranelift compiles 128-bit operations one by one"}
 
 
 class WasmtimeEngine:
@@ -52,6 +53,7 @@ class WasmtimeEngine:
             library_path=self._library.path,
             memory_model=MemoryModel.IMPORTS,
             features=self._probe(),
+            notes=_NOTES,
         )
 
     @property
