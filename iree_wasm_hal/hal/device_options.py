@@ -5,10 +5,14 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
-from iree_wasm_hal.engine.contract import PAGE_SIZE, Feature, MemoryType
+from iree_wasm_hal.engine.contract import (
+    LOW_MEMORY_BYTE_LENGTH,
+    PAGE_SIZE,
+    Feature,
+    MemoryType,
+)
 from iree_wasm_hal.errors import ArgumentError, EngineError
 from iree_wasm_hal.hal.compatibility import able_engines
-from iree_wasm_hal.hal.suballocator import RESERVED_BYTE_LENGTH
 from iree_wasm_hal.hal.worker import STACK_BYTE_LENGTH
 
 if TYPE_CHECKING:
@@ -19,7 +23,7 @@ __all__ = ["DEFAULT_MAX_MEMORY_BYTES", "check_threads", "matches_pattern", "memo
 DEFAULT_MAX_MEMORY_BYTES = (1 << 32) - PAGE_SIZE
 """4 GiB less a page: the most that 32-bit byte lengths can express."""
 
-_INITIAL_BYTE_LENGTH = RESERVED_BYTE_LENGTH + STACK_BYTE_LENGTH + (1 << 20)
+_INITIAL_BYTE_LENGTH = LOW_MEMORY_BYTE_LENGTH + STACK_BYTE_LENGTH + (1 << 20)
 
 
 def check_threads(info: EngineInfo, threads: int) -> None:

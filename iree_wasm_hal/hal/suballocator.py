@@ -8,19 +8,16 @@ from collections import deque
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from iree_wasm_hal.engine.contract import LOW_MEMORY_BYTE_LENGTH
 from iree_wasm_hal.errors import LimitError
 
 if TYPE_CHECKING:
     from iree_wasm_hal.hal.guest_memory import GuestMemory
 
-__all__ = ["ALIGNMENT", "RESERVED_BYTE_LENGTH", "AllocatorStatistics", "Block", "Suballocator"]
+__all__ = ["ALIGNMENT", "AllocatorStatistics", "Block", "Suballocator"]
 
 ALIGNMENT = 64
 """Every block starts and ends on a multiple of this: a cache line, and the widest vector."""
-
-RESERVED_BYTE_LENGTH = 65536
-"""Bytes at address 0 that nobody ever uses: a null pointer meets nothing there, and engines may
-fold constant offsets below this into addresses."""
 
 _MAX_CACHED_PER_SIZE = 16
 
@@ -89,7 +86,7 @@ class Suballocator:
         self._by_end: dict[int, int] = {}  # free ranges: end -> start
         self._used = 0
         self._peak = 0
-        self._end = RESERVED_BYTE_LENGTH
+        self._end = LOW_MEMORY_BYTE_LENGTH
         self._extend(memory.byte_length)
 
     def allocate(self, byte_length: int, alignment: int = ALIGNMENT) -> Block:
@@ -125,9 +122,9 @@ class Suballocator:
             return AllocatorStatistics(
                 used=self._used,
                 peak=self._peak,
-                capacity=self._end - RESERVED_BYTE_LENGTH,
+                capacity=self._end - LOW_MEMORY_BYTE_LENGTH,
                 largest_free_block=self._sorted[-1][0] if self._sorted else 0,
-                limit=self._memory.limit - RESERVED_BYTE_LENGTH,
+                limit=self._memory.limit - LOW_MEMORY_BYTE_LENGTH,
             )
 
     def _allocate_aligned(self, size: int, alignment: int) -> Block:
@@ -211,7 +208,7 @@ class Suballocator:
         try:
             self._memory.grow_to(tail + size)
         except LimitError as error:
-            limit = self._memory.limit - RESERVED_BYTE_LENGTH
+            limit = self._memory.limit - LOW_MEMORY_BYTE_LENGTH
             raise LimitError(
                 f"out of linear memory: {size} bytes asked for, {self._used} of {limit} in use"
                 f" (largest free block: {self._sorted[-1][0] if self._sorted else 0} bytes,"

@@ -10,10 +10,10 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, invariant, rule
 
-from iree_wasm_hal.engine.contract import PAGE_SIZE, MemoryType
+from iree_wasm_hal.engine.contract import LOW_MEMORY_BYTE_LENGTH, PAGE_SIZE, MemoryType
 from iree_wasm_hal.errors import LimitError
 from iree_wasm_hal.hal.guest_memory import GuestMemory
-from iree_wasm_hal.hal.suballocator import RESERVED_BYTE_LENGTH, Suballocator
+from iree_wasm_hal.hal.suballocator import Suballocator
 
 
 class HostMemory:
@@ -78,7 +78,7 @@ class SuballocatorMachine(RuleBasedStateMachine):
         start, end = block.guest_ptr, block.guest_ptr + block.byte_length
         assert block.byte_length == rounded
         assert start % alignment == 0
-        assert start >= RESERVED_BYTE_LENGTH
+        assert start >= LOW_MEMORY_BYTE_LENGTH
         assert end <= 16 * PAGE_SIZE
         assert all(end <= s or e <= start for s, e in self.live)
         self.live.append((start, end))
@@ -97,7 +97,7 @@ class SuballocatorMachine(RuleBasedStateMachine):
         assert statistics.used == self.used()
         assert statistics.peak == self.peak
         assert statistics.limit == LIMIT
-        gaps = self.gaps(statistics.capacity + RESERVED_BYTE_LENGTH)
+        gaps = self.gaps(statistics.capacity + LOW_MEMORY_BYTE_LENGTH)
         assert statistics.largest_free_block == max(gaps, default=0)
 
     @invariant()
@@ -109,7 +109,7 @@ class SuballocatorMachine(RuleBasedStateMachine):
         return sum(end - start for start, end in self.live)
 
     def gaps(self, memory_end: int) -> list[int]:
-        edges = [RESERVED_BYTE_LENGTH]
+        edges = [LOW_MEMORY_BYTE_LENGTH]
         for start, end in sorted(self.live):
             edges += [start, end]
         edges.append(memory_end)
@@ -142,7 +142,7 @@ def test_freed_neighbours_become_one_block() -> None:
     thirds = [suballocator.allocate(PAGE_SIZE // 4) for _ in range(4)]
     thirds.clear()
     assert suballocator.statistics().largest_free_block == PAGE_SIZE
-    assert suballocator.allocate(PAGE_SIZE).guest_ptr == RESERVED_BYTE_LENGTH
+    assert suballocator.allocate(PAGE_SIZE).guest_ptr == LOW_MEMORY_BYTE_LENGTH
 
 
 def test_the_same_size_gets_the_same_place_again() -> None:

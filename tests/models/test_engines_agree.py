@@ -15,6 +15,7 @@ import numpy as np
 import onnx
 import onnxruntime
 import pytest
+from low_memory import low_memory_unused
 from magika_features import MODEL_PATH, MagikaConfig
 from model_files import CACHE, ROOT, compiled, package_file
 from onnx import numpy_helper
@@ -72,7 +73,8 @@ MODELS = {"magika": magika, "squeezenet": squeezenet}
 def run(model_name: str, target: str, engine_name: str) -> Array:
     """The model's output on an engine; the reference's is computed once per process."""
     path, shapes, argument = MODELS[model_name]()
-    with iwh.load(compiled(path, shapes, target), engine=engine_name) as module:
+    archive = compiled(path, shapes, target)
+    with low_memory_unused(engine_name) as engine, iwh.load(archive, engine=engine) as module:
         return np.array(module["main"](argument))
 
 
