@@ -1,0 +1,35 @@
+// From translated functions to optimized ones.
+
+#include <llvm-c/Core.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "part.h"
+#include "pipeline/pipeline.h"
+
+static void set_attribute(LLVMValueRef function, const char *key, const char *value) {
+  LLVMContextRef context = LLVMGetModuleContext(LLVMGetGlobalParent(function));
+  LLVMAddAttributeAtIndex(
+      function, LLVMAttributeFunctionIndex,
+      LLVMCreateStringAttribute(
+          context, key, (unsigned)strlen(key), value, (unsigned)strlen(value)));
+}
+
+static void set_target(LLVMValueRef function, const iwh_aotc_options *options) {
+  char width[16];
+  snprintf(width, sizeof width, "%u", options->vector_bit_width);
+  set_attribute(function, "target-cpu", "x86-64");
+  set_attribute(function, "target-features", options->features);
+  if (*options->tune_cpu) set_attribute(function, "tune-cpu", options->tune_cpu);
+  set_attribute(function, "prefer-vector-width", width);
+  set_attribute(function, "min-legal-vector-width", width);
+}
+
+void iwh_aotc_finish_module(
+    LLVMModuleRef module, LLVMTargetMachineRef machine, const iwh_aotc_part *part) {
+  for (LLVMValueRef function = LLVMGetFirstFunction(module); function;
+       function = LLVMGetNextFunction(function)) {
+    if (!LLVMIsDeclaration(function)) set_target(function, part->options);
+  }
+  iwh_aotc_optimize(module, machine, part->options);
+}
