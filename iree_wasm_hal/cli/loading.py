@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from iree_wasm_hal.cli.progress import ProgressLine
 from iree_wasm_hal.runtime.loader import load
 
 if TYPE_CHECKING:
@@ -42,4 +43,12 @@ def load_module(
     """
     options: dict[str, Any] = {} if engine is None else {"engine": engine}
     scopes = parse_parameters(parameters)
-    return load(model, threads=threads, parameters=scopes, modules=modules, **options)
+    with ProgressLine(f"compiling {model.name}") as progress:
+        return load(
+            model,
+            threads=threads,
+            parameters=scopes,
+            modules=modules,
+            progress=progress.show,
+            **options,
+        )

@@ -10,7 +10,9 @@ from iree_wasm_hal.engine import check_byte_length
 from iree_wasm_hal.errors import EngineError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Mapping
+
+    from iree_wasm_hal.engine import CompileObserver
 
 VECTOR_BITS_VARIABLE = "IREE_WASM_HAL_WAMR_AOT_VECTOR_BITS"
 """Environment variable for ``vector_bits`` where the option is not given."""
@@ -34,7 +36,7 @@ class EngineOptions:
     """Threads that compile one program; None for all cores that the process may use."""
     max_wasm_stack_byte_length: int = 1024**2
     """Stack of its thread that a call may use; less where the thread has less."""
-    progress: Callable[[int, int], None] | None = None
+    progress: CompileObserver | None = None
     """Called with the bytes of code that are compiled and all of them, as a compilation goes on."""
 
     @classmethod
@@ -65,7 +67,7 @@ class EngineOptions:
             str(bounds_checks),
             cast("int | None", threads),
             check_byte_length("wamr-aot", name, stack, _STACK_LIMITS),
-            cast("Callable[[int, int], None] | None", progress),
+            cast("CompileObserver | None", progress),
         )
 
 

@@ -12,6 +12,7 @@ from iree_wasm_hal.engine import (
     MemoryModel,
     MemoryType,
     Program,
+    report_compilation,
 )
 from iree_wasm_hal.errors import ClosedError, EngineError, WasmCompileError
 from iree_wasm_hal_wamr_aot import artifact as artifacts
@@ -132,6 +133,7 @@ class WamrAotEngine:
         )
 
     def _report(self, done_byte_length: int, total_byte_length: int) -> None:
+        report_compilation(done_byte_length, total_byte_length)
         if self._options.progress is not None:
             self._options.progress(done_byte_length, total_byte_length)
 
