@@ -62,7 +62,7 @@ test: $(STAMP) ## runs all tests on the engines that are installed
 test-onnx: $(STAMP) ## runs every ONNX backend node test here and on native IREE
 	$(NICE) $(BIN)/python tests/onnx/run_node_tests.py --jobs $(WORKERS)
 
-test-orders: $(STAMP) ## traps in all engines at once, in every order of opening them
+test-orders: $(STAMP) ## traps in all engines at once, opened in some 200 orders
 	$(NICE) $(BIN)/python tests/engine/trap_orders.py --jobs $(WORKERS)
 
 test-support: $(STAMP) ## rebuilds the kernels' support library and compares it with the committed one

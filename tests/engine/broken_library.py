@@ -25,7 +25,7 @@ class _Loader:
 
 def main(engine: str, path: str) -> None:
     """Prints the error's type and what it says."""
-    library = importlib.import_module(f"iree_wasm_hal_{engine}.library")
+    library = importlib.import_module(f"iree_wasm_hal_{engine.replace('-', '_')}.library")
     library.ffi = _Loader(library.ffi, path)  # type: ignore[attr-defined]  # each plugin has one
     # What a plugin says of its own file is to be said of this one.
     library.describe_open_failure = lambda _, error: describe_open_failure(  # type: ignore[attr-defined]

@@ -126,6 +126,7 @@ def test_targets_are_the_compilers(name: str) -> None:
         ("v8", "wasm32-simd128-relaxed", "wasm64-simd128-relaxed"),
         ("jsc", "wasm32-simd128", None),
         ("wamr", "wasm32-simd128", None),
+        ("wamr-aot", "wasm32-simd128", "wasm64-simd128"),
         ("wasm3", "wasm32", None),
         ("wasmer", "wasm32-simd128-relaxed", None),
     ],

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     found = json.loads(os.environ["IREE_WASM_HAL_TEST_ENGINES"])
     names = [name for name, cause in found.items() if cause is None and name != "null"]
-    metafunc.parametrize("order", covering_orders(names), ids=" ".join)
+    metafunc.parametrize("order", covering_orders(names, 3), ids=" ".join)
 
 
 def test_traps_are_caught_in_this_order(order: Sequence[str]) -> None:

@@ -49,6 +49,7 @@ def test_an_absent_engine_says_how_to_install_it(absent: dict[str, str], name: s
     ("name", "needs"),
     [
         ("wamr", ["cargo", "cmake", "libsimde-dev"]),
+        ("wamr-aot", ["cargo", "cmake", "C++ compiler", "llvm-22-dev"]),
         ("wasm3", ["C compiler", "headers"]),
         ("wasmer", ["cargo"]),
         ("jsc", ["apt-get install libjavascriptcoregtk-4.1-0"]),
