@@ -3,8 +3,8 @@
 Engines catch traps by signal handlers of the whole process, each of which hands on what is not
 its own. One child process per order: handlers stay once they are installed.
 
-``python trap_orders.py --jobs 2`` tries orders in which every five of the installed engines stand in
-each of their 120 orders somewhere: of seven engines 196 orders, since all 5,040 would take a
+``python trap_orders.py --jobs 2`` tries orders in which every five of the installed engines stand
+in each of their 120 orders somewhere: of seven engines 196 orders, since all 5,040 would take a
 quarter of an hour. ``python trap_orders.py A B C`` is the child for one order.
 """
 
