@@ -44,3 +44,51 @@ correct(${notify_file} "    return notify_count;
 correct(core/iwasm/interpreter/wasm_loader.c
   "mem_access_aligns[(opcode - WASM_OP_ATOMIC_I32_LOAD) % 7]"
   "mem_access_aligns[(uint8)(opcode - WASM_OP_ATOMIC_I32_LOAD) % 7]")
+
+# --- The AOT runtime ---
+
+# What compiled code may call is ours: it traps, grows memories and waits by src/guest.c and
+# src/wait.c.
+set(relocation_file core/iwasm/aot/arch/aot_reloc_x86_64.c)
+correct(${relocation_file} "#include \"aot_reloc.h\""
+  "#include \"aot_reloc.h\"
+#include \"${CMAKE_CURRENT_SOURCE_DIR}/aot_runtime/src/guest_symbols.h\"")
+correct(${relocation_file} "    REG_COMMON_SYMBOLS
+" "    IWH_GUEST_SYMBOLS
+")
+
+set(loader_file core/iwasm/aot/aot_loader.c)
+# Code is never writable and executable at a time: it becomes executable once it is relocated.
+correct(${loader_file} "loader_mmap((uint32)total_size, true," "loader_mmap((uint32)total_size, false,")
+correct(${loader_file}
+  "    if (os_mprotect(sections, code_size,
+                    MMAP_PROT_READ | MMAP_PROT_WRITE | MMAP_PROT_EXEC)
+        != 0) {
+        os_munmap(sections, (uint32)total_size);
+        return false;
+    }
+" "")
+correct(${loader_file}
+  "        os_mprotect(mmap_addr, total_size, map_prot);
+    }
+
+    map_prot = MMAP_PROT_READ;"
+  "        if (os_mprotect(mmap_addr, total_size, map_prot) != 0) {
+            set_error_buf(error_buf, error_buf_size, \"code cannot be made executable\");
+            goto fail;
+        }
+    }
+
+    map_prot = MMAP_PROT_READ;")
+# The thread manager is not what waits and their interruption need.
+correct(${loader_file}
+  "#if WASM_ENABLE_THREAD_MGR == 0
+    if (feature_flags & WASM_FEATURE_MULTI_THREAD) {"
+  "#if 0
+    if (feature_flags & WASM_FEATURE_MULTI_THREAD) {")
+# An imported memory is the first of all memories; there is no list of imported ones.
+correct(${loader_file}
+  "    if (module->import_memory_count > 0)
+        return !!(module->import_memories[0].mem_type.flags & MEMORY64_FLAG);
+    else if (module->memory_count > 0)"
+  "    if (module->memory_count > 0)")
