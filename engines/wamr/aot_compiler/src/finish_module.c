@@ -6,6 +6,7 @@
 
 #include "part.h"
 #include "pipeline/pipeline.h"
+#include "traps.h"
 
 static void set_attribute(LLVMValueRef function, const char *key, const char *value) {
   LLVMContextRef context = LLVMGetModuleContext(LLVMGetGlobalParent(function));
@@ -23,6 +24,8 @@ static void set_target(LLVMValueRef function, const iwh_aotc_options *options) {
   if (*options->tune_cpu) set_attribute(function, "tune-cpu", options->tune_cpu);
   set_attribute(function, "prefer-vector-width", width);
   set_attribute(function, "min-legal-vector-width", width);
+  // For the list of callers after a trap. Innermost loops, which call nothing, keep the register.
+  set_attribute(function, "frame-pointer", "non-leaf");
 }
 
 void iwh_aotc_finish_module(
@@ -31,5 +34,7 @@ void iwh_aotc_finish_module(
        function = LLVMGetNextFunction(function)) {
     if (!LLVMIsDeclaration(function)) set_target(function, part->options);
   }
+  iwh_aotc_prepare_traps(module);
+  iwh_aotc_keep_unused_loads(module);
   iwh_aotc_optimize(module, machine, part->options);
 }

@@ -49,9 +49,13 @@ static void trap_if_set(AOTModuleInstance *native, iwh_place place) {
   iwh_trap(place, trap);
 }
 
+// Above the exception's number is that of the function plus one, which may have been inlined into
+// the one that calls (aot_compiler/src/traps.c).
 void iwh_guest_trap_with_id(AOTModuleInstance *native, uint32_t id) {
   (void)native;
-  iwh_trap(IWH_CALLER, trap_name(id));
+  iwh_place place = IWH_CALLER;
+  place.function_number = id >> 8;
+  iwh_trap(place, trap_name(id & 0xff));
 }
 
 void iwh_guest_trap(AOTModuleInstance *native, const char *trap) {

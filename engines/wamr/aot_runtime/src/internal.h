@@ -104,6 +104,7 @@ typedef struct iwh_place {
   uintptr_t program_counter;
   uintptr_t frame_pointer;
   uintptr_t stack_pointer;
+  uint32_t function_number;  // if it is known: the function's index plus one
 } iwh_place;
 
 // The guest code that called this function; for functions that guest code calls directly.

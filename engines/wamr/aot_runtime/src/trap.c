@@ -36,19 +36,38 @@ static uint32_t function_at(const iwh_part *part, uint32_t count, uintptr_t prog
   return part->starts[low].function_index;
 }
 
-static void add_frame(iwh_call *call, uintptr_t program_counter) {
-  iwh_wamr_aot_instance *instance = call->instance;
+static void add_function(iwh_wamr_aot_instance *instance, uint32_t function_index) {
   if (instance->frame_count == IWH_MAX_FRAME_COUNT) return;
+  instance->frames[instance->frame_count++] = function_index;
+}
+
+static void add_frame(iwh_call *call, uintptr_t program_counter) {
   const iwh_part *part = part_of(call, program_counter);
-  uint32_t count = instance->program->function_count;
-  if (!part || count == 0) return;
-  instance->frames[instance->frame_count++] = function_at(part, count, program_counter);
+  uint32_t count = call->instance->program->function_count;
+  if (part && count > 0) add_function(call->instance, function_at(part, count, program_counter));
+}
+
+// The function that trapped and, if it was inlined, the one that it is in.
+static void add_innermost(iwh_call *call, iwh_place place) {
+  iwh_wamr_aot_instance *instance = call->instance;
+  add_frame(call, place.program_counter);
+  if (place.function_number == 0 || place.function_number > instance->program->function_count) {
+    return;
+  }
+  uint32_t trapped = place.function_number - 1;
+  if (instance->frame_count == 1 && instance->frames[0] == trapped) return;
+  uint32_t outer = instance->frames[0];
+  bool has_outer = instance->frame_count == 1;
+  instance->frame_count = 0;
+  add_function(instance, trapped);
+  if (has_outer) add_function(instance, outer);
 }
 
 // Follows the frame pointers. Code need not keep them: only a chain that ends at the entry is one.
 static void add_callers(iwh_call *call, iwh_place place) {
   uintptr_t end = (uintptr_t)call->entry_frame_pointer;
   uintptr_t frame = place.frame_pointer, below = place.stack_pointer;
+  uint32_t certain_count = call->instance->frame_count;
   while (frame != end) {
     if (frame % sizeof(uintptr_t) != 0 || frame < below || frame >= end) break;
     const uintptr_t *words = (const uintptr_t *)frame;
@@ -61,14 +80,14 @@ static void add_callers(iwh_call *call, iwh_place place) {
     below = frame + 2 * sizeof(uintptr_t);
     frame = words[0];
   }
-  if (frame != end && call->instance->frame_count > 1) call->instance->frame_count = 1;
+  if (frame != end) call->instance->frame_count = certain_count;
 }
 
 void iwh_trap_record(iwh_call *call, iwh_place place, const char *trap) {
   call->trap = trap;
   call->instance->frame_count = 0;
-  add_frame(call, place.program_counter);
-  if (call->instance->frame_count == 1) add_callers(call, place);
+  add_innermost(call, place);
+  add_callers(call, place);
 }
 
 _Noreturn void iwh_trap(iwh_place place, const char *trap) {
