@@ -22,6 +22,7 @@ add_definitions(
   -DWASM_ENABLE_EXTENDED_CONST_EXPR=1
   -DWASM_ENABLE_SHARED_MEMORY=1
   -DWASM_ENABLE_SIMD=1
+  -DIWH_RELAXED_SIMD=1
   -DWASM_ENABLE_MEMORY64=1
   -DWASM_ENABLE_GC=0
   # WAMR would shorten a memory that its program cannot grow. It is not the program's here.

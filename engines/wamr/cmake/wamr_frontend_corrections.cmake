@@ -1,0 +1,56 @@
+# Corrects what the ahead-of-time compiler makes of wasm instructions, in the copy of its sources.
+
+# --- Relaxed SIMD: aot_compiler/src/relaxed_simd.c.
+
+# WAMR's loader refuses its instructions, numbered from 0x100 on, where it does not take the low byte
+# for the number of another one. The macro is the compiler's: the interpreter, which has the same
+# loader, goes on refusing them.
+correct(core/iwasm/interpreter/wasm_loader.c
+"                opcode = (uint8)opcode1;
+
+                /* follow the order of enum WASMSimdEXTOpcode in wasm_opcode.h
+"
+"#if IWH_RELAXED_SIMD
+                if (opcode1 > UINT8_MAX) break; /* without immediates */
+#endif
+                opcode = (uint8)opcode1;
+
+                /* follow the order of enum WASMSimdEXTOpcode in wasm_opcode.h
+")
+correct(core/iwasm/interpreter/wasm_loader.c
+"                    case SIMD_i32x4_trunc_sat_f32x4_s:
+" "#if IWH_RELAXED_SIMD
+                    case 0x105 ... 0x10c: /* madd, nmadd, laneselect */
+                    case 0x113:           /* dot with add */
+                        POP_V128();
+                        POP2_AND_PUSH(VALUE_TYPE_V128, VALUE_TYPE_V128);
+                        break;
+                    case 0x100:           /* swizzle */
+                    case 0x10d ... 0x112: /* min, max, q15mulr, dot */
+                        POP2_AND_PUSH(VALUE_TYPE_V128, VALUE_TYPE_V128);
+                        break;
+                    case 0x101 ... 0x104: /* trunc */
+#endif
+                    case SIMD_i32x4_trunc_sat_f32x4_s:
+")
+correct(core/iwasm/compilation/aot_compiler.c
+"#include \"simd/simd_access_lanes.h\"
+" "#include \"simd/simd_access_lanes.h\"
+#include \"relaxed_simd.h\"
+")
+correct(core/iwasm/compilation/aot_compiler.c
+"                opcode = (uint8)opcode1;
+
+                /* follow the order of enum WASMSimdEXTOpcode in
+                   wasm_opcode.h */
+"
+"                if (opcode1 > UINT8_MAX) {
+                    if (!iwh_aotc_compile_relaxed_simd(comp_ctx, func_ctx, opcode1))
+                        return false;
+                    break;
+                }
+                opcode = (uint8)opcode1;
+
+                /* follow the order of enum WASMSimdEXTOpcode in
+                   wasm_opcode.h */
+")
