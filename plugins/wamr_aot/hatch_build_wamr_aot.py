@@ -39,7 +39,6 @@ class NativeLibraryHook(BuildHookInterface):  # type: ignore[type-arg]  # hatchl
 
     def initialize(self, version: str, build_data: dict[str, Any]) -> None:
         """Builds the libraries into ``lib`` and tags the wheel with the platform."""
-        del version
         if self.target_name != "wheel":
             return
         _check_tools()
@@ -57,6 +56,8 @@ class NativeLibraryHook(BuildHookInterface):  # type: ignore[type-arg]  # hatchl
         (folder / RECORD).write_text(_describe(folder / COMPILER))
         build_data["pure_python"] = False
         build_data["tag"] = f"py3-none-{sys.platform}_{platform.machine()}"
+        if version == "editable":  # which finds them where they are
+            return
         for name in (RUNTIME, COMPILER, RECORD):
             build_data["force_include"][str(folder / name)] = f"{_PACKAGE}/lib/{name}"
 

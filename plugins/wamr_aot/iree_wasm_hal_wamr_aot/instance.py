@@ -39,7 +39,9 @@ class WamrAotInstance:
         native_program, region = program.native(), memory.native()
         program.check_memory(memory)
         message = ffi.new("char[]", MESSAGE_CAPACITY)
-        native = lib.iwh_wamr_aot_instance_create(native_program, region, message, MESSAGE_CAPACITY)
+        native = lib.iwh_wamr_aot_instance_create(
+            native_program, region, stack_byte_length, message, MESSAGE_CAPACITY
+        )
         if not native:
             msg = f"WAMR cannot instantiate the program: {message_text(message)}"
             raise EngineError(msg)
