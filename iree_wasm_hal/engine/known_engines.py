@@ -29,7 +29,7 @@ KNOWN_ENGINES: Mapping[str, frozenset[Feature]] = {
     - _WIDE
     - _RELAXED
     - {Feature.MEMORY64, Feature.MULTI_MEMORY, Feature.EXCEPTIONS, Feature.SERIALIZE},
-    "wamr-aot": _ALL - _RELAXED - {Feature.MULTI_MEMORY, Feature.EXCEPTIONS},
+    "wamr-aot": _ALL - {Feature.MULTI_MEMORY, Feature.EXCEPTIONS},
     "wasm3": frozenset({Feature.BULK_MEMORY, Feature.SIGN_EXTENSION, Feature.NONTRAPPING_FPTOINT}),
     "wasmer": _ALL - _WIDE - {Feature.MEMORY64, Feature.TAIL_CALL},
     "wasmtime": _ALL - _WIDE,

@@ -11,11 +11,7 @@ from iree_wasm_hal.engine.known_engines import KNOWN_ENGINES
 from iree_wasm_hal_wamr_aot.module_reader import Reader
 from iree_wasm_hal_wamr_aot.widths import NARROW
 
-_NO_RELAXED_SIMD = "WAMR has no relaxed SIMD"
 NOTES = {
-    Feature.RELAXED_SIMD: _NO_RELAXED_SIMD,
-    Feature.RELAXED_MADD: _NO_RELAXED_SIMD,
-    Feature.RELAXED_DOT: _NO_RELAXED_SIMD,
     Feature.MULTI_MEMORY: "WAMR's compiler addresses one memory",
     Feature.EXCEPTIONS: "WAMR's compiler has none; its classic interpreter has",
     Feature.WIDE_VECTORS: "its vectors have 128 bits, because of the CPU, the option vector_bits, "

@@ -3,7 +3,6 @@ from typing import ClassVar
 
 from iree_wasm_hal.engine.conformance import ConformanceSuite
 
-_NO_RELAXED_SIMD = "WAMR has no relaxed SIMD"
 _HAS_AVX2 = " avx2 " in Path("/proc/cpuinfo").read_text()
 
 
@@ -11,9 +10,6 @@ class TestWamrAot(ConformanceSuite):
     engine_name = "wamr-aot"
     engine_version = "2.4.3"  # of the sources in the crate wamrx-sys 0.3.0
     unsupported: ClassVar = {
-        "relaxed-simd": _NO_RELAXED_SIMD,
-        "relaxed-madd": _NO_RELAXED_SIMD,
-        "relaxed-dot": _NO_RELAXED_SIMD,
         "multi-memory": "WAMR's compiler addresses one memory",
         "exception-handling": "WAMR's compiler has none",
         **({} if _HAS_AVX2 else {"wide-vectors": "this CPU has vectors of 128 bits"}),
