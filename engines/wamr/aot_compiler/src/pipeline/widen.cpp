@@ -1,0 +1,132 @@
+// Merges equal 128-bit operations into wide ones.
+//
+// WebAssembly's vectors have 128 bits, so a kernel for a wider machine is a set of 128-bit
+// operations side by side. From each run of stores to neighbouring places the pass follows the
+// values back: four additions become one, then the four multiplications that feed them, up to the
+// loads. LLVM's own -slp-revec does the same by options of the whole process, without integer
+// dot products, and begins its groups of stores where it likes.
+
+#include <llvm/ADT/PostOrderIterator.h>
+#include <llvm/Analysis/AliasAnalysis.h>
+#include <llvm/IR/Module.h>
+
+#include "passes.h"
+#include "widen_cost.h"
+#include "widen_emit.h"
+#include "widen_graph.h"
+#include "widen_schedule.h"
+
+using namespace llvm;
+
+namespace iwh {
+namespace {
+
+constexpr unsigned kPartBits = 128;
+
+struct Seed {
+  int64_t byte_offset;
+  StoreInst *store;
+};
+
+// The stores of a block, sorted by place, per object and type.
+std::map<std::tuple<Value *, Value *, Type *>, std::vector<Seed>> stores_of(
+    BasicBlock &block, const DataLayout &layout) {
+  std::map<std::tuple<Value *, Value *, Type *>, std::vector<Seed>> runs;
+  for (Instruction &instruction : block) {
+    auto *store = dyn_cast<StoreInst>(&instruction);
+    if (!store || !store->isSimple()) continue;
+    auto *type = dyn_cast<FixedVectorType>(store->getValueOperand()->getType());
+    if (!type || type->getPrimitiveSizeInBits().getFixedValue() != kPartBits) continue;
+    MemoryPlace place = memory_place(store->getPointerOperand(), layout);
+    runs[{place.base, place.index, type}].push_back({place.byte_offset, store});
+  }
+  for (auto &run : runs)
+    std::stable_sort(run.second.begin(), run.second.end(), [](const Seed &left, const Seed &right) {
+      return left.byte_offset < right.byte_offset;
+    });
+  return runs;
+}
+
+void add_stores(BasicBlock &block, Graph &graph, unsigned count, const DataLayout &layout) {
+  for (auto &run : stores_of(block, layout)) {
+    SmallVector<Value *, 4> group;
+    int64_t next = 0;
+    for (const Seed &seed : run.second) {
+      if (seed.byte_offset != next) group.clear();
+      group.push_back(seed.store);
+      next = seed.byte_offset + kPartBits / 8;
+      if (group.size() < count) continue;
+      graph.add_stores(group);
+      group.clear();
+    }
+  }
+}
+
+class Widener {
+ public:
+  Widener(Function &function, FunctionAnalysisManager &analyses)
+      : function(function),
+        layout(function.getParent()->getDataLayout()),
+        target(analyses.getResult<TargetIRAnalysis>(function)),
+        loops(analyses.getResult<LoopAnalysis>(function)),
+        aliases(analyses.getResult<AAManager>(function)) {}
+
+  bool run(unsigned bit_width) {
+    unsigned count = bit_width / kPartBits;
+    Graph graph(layout, count, bit_width);
+    ReversePostOrderTraversal<Function *> blocks(&function);
+    for (BasicBlock *block : blocks) add_stores(*block, graph, count, layout);
+    if (graph.all().empty()) return false;
+    Selection selection(graph, target, loops);
+    selection.drop_unprofitable();
+    Orders orders;
+    if (!order(graph, selection, orders)) return false;
+    Emitter emitter(graph);
+    for (BasicBlock *block : blocks)
+      if (auto found = orders.find(block); found != orders.end())
+        emitter.emit_block(*block, found->second);
+    emitter.finish();
+    return true;
+  }
+
+ private:
+  using Orders = std::map<BasicBlock *, std::vector<Instruction *>>;
+
+  // Finds orders for all blocks with groups; gives up groups until there are any. False if none
+  // is left.
+  bool order(Graph &graph, Selection &selection, Orders &orders) {
+    for (bool again = true; again;) {
+      again = false;
+      orders.clear();
+      for (auto &group : graph.all()) {
+        if (group->dropped || !group->merged() || orders.count(group->block())) continue;
+        Schedule found = schedule(*group->block(), graph, aliases, layout);
+        for (Group *stuck : found.stuck) selection.drop(*stuck);
+        again |= !found.stuck.empty();
+        if (again) break;
+        orders[group->block()] = std::move(found.order);
+      }
+    }
+    return !orders.empty();
+  }
+
+  Function &function;
+  const DataLayout &layout;
+  const TargetTransformInfo &target;
+  const LoopInfo &loops;
+  AAResults &aliases;
+};
+
+}  // namespace
+
+PreservedAnalyses WidenPass::run(Function &function, FunctionAnalysisManager &analyses) {
+  bool changed = false;
+  for (unsigned width = bit_width; width > kPartBits; width /= 2)
+    changed |= Widener(function, analyses).run(width);
+  if (!changed) return PreservedAnalyses::all();
+  PreservedAnalyses preserved;
+  preserved.preserveSet<CFGAnalyses>();
+  return preserved;
+}
+
+}  // namespace iwh
