@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 from available_engines import engine_names
 
 import iree_wasm_hal as iwh
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 _TELLS = "wamr-aot"
 
