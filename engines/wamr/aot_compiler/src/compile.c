@@ -119,6 +119,7 @@ bool iwh_aotc_compile(
     snprintf(message, message_capacity, "not enough memory");
     return false;
   }
+  self.part.stack_usage = &self.stack_usage;
   bool done = run_guarded(&self);
   if (done) {
     buffer->data = self.image;

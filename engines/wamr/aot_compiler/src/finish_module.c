@@ -24,8 +24,14 @@ static void set_target(LLVMValueRef function, const iwh_aotc_options *options) {
   if (*options->tune_cpu) set_attribute(function, "tune-cpu", options->tune_cpu);
   set_attribute(function, "prefer-vector-width", width);
   set_attribute(function, "min-legal-vector-width", width);
-  // For the list of callers after a trap. Innermost loops, which call nothing, keep the register.
-  set_attribute(function, "frame-pointer", "non-leaf");
+}
+
+// Whether it goes on by a jump to the function proper, aot_func_internal#.
+static bool only_checks_stack(LLVMValueRef function) {
+  static const char prefix[] = "aot_func#";
+  size_t byte_length;
+  const char *name = LLVMGetValueName2(function, &byte_length);
+  return strncmp(name, prefix, sizeof prefix - 1) == 0;
 }
 
 void iwh_aotc_finish_module(
@@ -35,6 +41,10 @@ void iwh_aotc_finish_module(
     if (!LLVMIsDeclaration(function)) set_target(function, part->options);
   }
   iwh_aotc_prepare_traps(module);
+  for (LLVMValueRef function = LLVMGetFirstFunction(module); function;
+       function = LLVMGetNextFunction(function)) {
+    if (only_checks_stack(function)) set_attribute(function, "frame-pointer", "none");
+  }
   iwh_aotc_keep_unused_loads(module);
   iwh_aotc_optimize(module, machine, part->options);
 }

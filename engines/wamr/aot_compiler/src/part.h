@@ -16,16 +16,42 @@ extern "C" {
 // where the text starts, so they are this one.
 #define IWH_AOTC_ABSENT_FUNCTION "iwh_absent"
 
+struct WASMFunction;
+
 typedef struct iwh_aotc_part {
   const iwh_aotc_options *options;
   const uint8_t *wanted;
-  uint32_t current_function;  // being translated; for messages
+  const struct iwh_aotc_stack_usage *stack_usage;
+  uint32_t current_function;  // being translated, for messages; UINT32_MAX if none is
 } iwh_aotc_part;
 
 // Creates the target machine. The stack usage file may be NULL.
 LLVMTargetMachineRef iwh_aotc_create_target_machine(
     LLVMTargetRef target, const char *triple, const char *cpu, const char *features,
     const char *stack_usage_file);
+
+// Adds the function that functions of other parts are; to be called before any other is added.
+void iwh_aotc_add_absent_function(LLVMModuleRef module);
+
+// Says of a load that all of a call's loads of that address give the same pointer.
+void iwh_aotc_mark_invariant(LLVMValueRef load);
+
+// Says of a load that it gives the base of the linear memory, which is invariant.
+void iwh_aotc_mark_memory_base(LLVMValueRef load);
+bool iwh_aotc_is_memory_base(LLVMValueRef value);
+
+// The address of the return address: where a function finds the stack.
+LLVMValueRef iwh_aotc_build_stack_pointer(LLVMBuilderRef builder, LLVMModuleRef module);
+
+// Whether a function is inlined where it is called, until so much is in one caller.
+#define IWH_AOTC_MAX_INLINED_BYTE_LENGTH 65536
+bool iwh_aotc_is_inlined(const struct WASMFunction *function);
+void iwh_aotc_mark_inlined(LLVMValueRef function);
+void iwh_aotc_mark_not_inlined(LLVMValueRef call);
+
+// Inlines what is marked, promotes locals to registers, and then keeps the loads that nothing
+// needs: out of bounds, they trap.
+void iwh_aotc_keep_unused_loads(LLVMModuleRef module);
 
 // Sets the attributes of the code that is to be made on a module's functions, then optimizes it.
 void iwh_aotc_finish_module(
