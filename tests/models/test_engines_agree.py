@@ -8,74 +8,40 @@ test_published_models.py; here engines are held to each other.
 from __future__ import annotations
 
 import functools
-import os
 from typing import TYPE_CHECKING
 
 import numpy as np
-import onnx
 import onnxruntime
 import pytest
+from engine_speed.inputs import Model, magika, squeezenet
 from low_memory import low_memory_unused
-from magika_features import MODEL_PATH, MagikaConfig
-from model_files import CACHE, ROOT, compiled, package_file
-from onnx import numpy_helper
 
 import iree_wasm_hal as iwh
 from iree_wasm_hal.engine import Feature
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from pathlib import Path
 
     import numpy.typing as npt
 
     Array = npt.NDArray[np.float32]
 
 REFERENCE = "wasmtime"
-SQUEEZENET = "backend/test/data/light/light_squeezenet.onnx"
 # Measured on Magika: 0 between engines that fuse multiply and add, 503 between one that does and
 # one that does not, in the last digits of a probability of 5e-10.
 LARGEST_RELAXED_ULP = 2048
 
 
-def magika() -> tuple[Path, dict[str, tuple[int, ...]], npt.NDArray[np.int32]]:
-    features = MagikaConfig.load().features(ROOT / "README.md")
-    assert features is not None  # the file is long enough for the model
-    return package_file("magika", MODEL_PATH), {"bytes": (1, 2048)}, features
-
-
-def squeezenet() -> tuple[Path, None, Array]:
-    """The light network with random weights: its own are constants that give one score to all."""
-    random = np.random.default_rng(7)
-    model = onnx.load(package_file("onnx", SQUEEZENET))
-    shapes = {tensor.name: numpy_helper.to_array(tensor) for tensor in model.graph.initializer}
-    for node in [node for node in model.graph.node if node.op_type == "ConstantOfShape"]:
-        shape = shapes[node.input[0]]
-        deviation = np.sqrt(2 / max(1, np.prod(shape[1:])))
-        weights = (deviation * random.standard_normal(shape)).astype(np.float32)
-        model.graph.initializer.append(numpy_helper.from_array(weights, node.output[0]))
-        model.graph.node.remove(node)
-    path = CACHE / "squeezenet-random-weights.onnx"
-    path.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = path.with_suffix(f".{os.getpid()}")  # other test processes read it
-    unfinished.write_bytes(model.SerializeToString())
-    unfinished.replace(path)
-    return path, None, random.standard_normal((1, 3, 224, 224), dtype=np.float32)
-
-
-MODELS: dict[
-    str, Callable[[], tuple[Path, dict[str, tuple[int, ...]] | None, npt.NDArray[np.generic]]]
-]
-MODELS = {"magika": magika, "squeezenet": squeezenet}
+MODELS: dict[str, Callable[[], Model]] = {"magika": magika, "squeezenet": squeezenet}
 
 
 @functools.cache
 def run(model_name: str, target: str, engine_name: str) -> Array:
     """The model's output on an engine; the reference's is computed once per process."""
-    path, shapes, argument = MODELS[model_name]()
-    archive = compiled(path, shapes, target)
+    model = MODELS[model_name]()
+    archive = model.archive(target)
     with low_memory_unused(engine_name) as engine, iwh.load(archive, engine=engine) as module:
-        return np.array(module["main"](argument))
+        return np.array(module["main"](model.argument))
 
 
 def require(engine_name: str, *features: Feature) -> None:
@@ -129,7 +95,7 @@ def test_relaxed_kernels_differ_by_a_few_ulp(
 
 def test_reference_is_right() -> None:
     """What the others are compared with is itself what onnxruntime computes."""
-    path, _, argument = magika()
-    session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
-    (expected,) = session.run(None, {"bytes": argument})
+    model = magika()
+    session = onnxruntime.InferenceSession(model.path, providers=["CPUExecutionProvider"])
+    (expected,) = session.run(None, {model.input_name: model.argument})
     np.testing.assert_allclose(run("magika", "wasm32", REFERENCE), expected, rtol=0, atol=1e-4)
