@@ -142,8 +142,11 @@ Value *Emitter::make_leaf(Group &group, IRBuilder<> &builder) {
       return concatenate(group.parts);
     case GroupKind::Splat: {
       auto *type = wide_type(group.parts[0]->getType(), group.parts.size());
+      unsigned scalar_bits = group.scalar->getType()->getPrimitiveSizeInBits();
       return builder.CreateBitCast(
-          builder.CreateVectorSplat(type->getNumElements(), group.scalar), type);
+          builder.CreateVectorSplat(
+              type->getPrimitiveSizeInBits().getFixedValue() / scalar_bits, group.scalar),
+          type);
     }
     case GroupKind::Repeat:
       return builder.CreateShuffleVector(group.scalar, group.mask);

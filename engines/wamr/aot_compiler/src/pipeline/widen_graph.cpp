@@ -2,7 +2,7 @@
 
 #include "widen_graph.h"
 
-#include <llvm/Analysis/VectorUtils.h>
+#include <llvm/ADT/STLExtras.h>
 #include <llvm/IR/IntrinsicsX86.h>
 #include <llvm/IR/Operator.h>
 
@@ -39,19 +39,20 @@ bool equal_operations(const Instruction &left, const Instruction &right) {
 // The scalar that fills all lanes of a vector, or null. Bit casts in between are looked through,
 // since wasm's load32_splat is an integer one.
 Value *splat_scalar(Value *value) {
+  if (auto *cast = dyn_cast<BitCastInst>(value)) value = cast->getOperand(0);
   auto *shuffle = dyn_cast<ShuffleVectorInst>(value);
-  if (!shuffle || !shuffle->isZeroEltSplat()) return nullptr;
+  if (!shuffle) return nullptr;
   Value *source = shuffle->getOperand(0);
-  auto *type = cast<FixedVectorType>(source->getType());
-  if (auto *cast = dyn_cast<BitCastInst>(source)) {
-    auto *from = dyn_cast<FixedVectorType>(cast->getSrcTy());
-    if (!from || from->getNumElements() != type->getNumElements()) return nullptr;
-    source = cast->getOperand(0);
-  }
+  unsigned lane_bits = source->getType()->getScalarSizeInBits();
+  if (auto *cast = dyn_cast<BitCastInst>(source)) source = cast->getOperand(0);
   auto *insert = dyn_cast<InsertElementInst>(source);
   if (!insert) return nullptr;
   auto *lane = dyn_cast<ConstantInt>(insert->getOperand(2));
-  return lane && lane->isZero() ? insert->getOperand(1) : nullptr;
+  unsigned period = source->getType()->getScalarSizeInBits() / lane_bits;
+  if (!lane || !lane->isZero() || period == 0) return nullptr;
+  for (auto [position, from] : enumerate(shuffle->getShuffleMask()))
+    if (from >= 0 && static_cast<unsigned>(from) != position % period) return nullptr;
+  return insert->getOperand(1);
 }
 
 unsigned likeness(const Value *left, const Value *right) {

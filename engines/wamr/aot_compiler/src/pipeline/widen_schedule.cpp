@@ -25,6 +25,12 @@ struct Access {
   int64_t byte_length;
 };
 
+// What may trap or not return stays where it is among the accesses.
+bool is_pure(const Instruction &instruction) {
+  if (instruction.mayReadOrWriteMemory() || instruction.mayHaveSideEffects()) return false;
+  return isa<CallBase>(instruction) || isSafeToSpeculativelyExecute(&instruction);
+}
+
 class Scheduler {
  public:
   Scheduler(BasicBlock &block, Graph &graph, AAResults &aliases, const DataLayout &layout)
@@ -141,9 +147,7 @@ class Scheduler {
     auto *load = dyn_cast<LoadInst>(&instruction);
     auto *store = dyn_cast<StoreInst>(&instruction);
     bool simple = (load && load->isSimple()) || (store && store->isSimple());
-    // What may trap or not return stays where it is among the accesses.
-    bool pure = !instruction.mayReadOrWriteMemory() && isSafeToSpeculativelyExecute(&instruction);
-    if (pure) return;
+    if (!simple && is_pure(instruction)) return;
     Access access{&instruction, !simple || store, simple, {}, 0};
     if (simple) {
       access.place = memory_place(getLoadStorePointerOperand(&instruction), layout);
