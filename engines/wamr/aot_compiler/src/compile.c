@@ -31,13 +31,14 @@ typedef struct {
 // code, since the memory never moves and its size is read anew; but WAMR polls a flag in the loops
 // of a shared one.
 static void show_memories_as(compilation *self, bool as_declared) {
-  for (uint32_t i = 0; i < self->data->memory_count; i++) {
+  const WASMModule *native = self->module->native;
+  uint32_t imported = native->import_memory_count;
+  // WAMR's compiler gives a module without a memory one of no pages, which nothing declares.
+  for (uint32_t i = 0; i < imported + native->memory_count; i++) {
     if (!as_declared) {
       self->data->memories[i].flags &= (uint8_t)~SHARED_MEMORY_FLAG;
       continue;
     }
-    const WASMModule *native = self->module->native;
-    uint32_t imported = native->import_memory_count;
     self->data->memories[i].flags = i < imported
         ? native->import_memories[i].u.memory.mem_type.flags
         : native->memories[i - imported].flags;
