@@ -19,7 +19,8 @@ if TYPE_CHECKING:
     from iree_wasm_hal_wamr_aot.library import Library
 
 _MAX_PAGE_COUNT = 65536
-_MAX_PAGE_COUNT_INDEX64 = 2**32 - 1  # of the C interface
+_MAX_PAGE_COUNT_INDEX64 = 2**48
+_MAX_NATIVE_PAGE_COUNT = 2**32 - 1  # the C interface's
 
 
 class WamrAotMemory:
@@ -99,7 +100,10 @@ def create_memory(
     check_memory_limits(memory_type, _MAX_PAGE_COUNT_INDEX64 if index64 else _MAX_PAGE_COUNT)
     guarded = guarded and not index64
     low, high = memory_type.min_page_count, memory_type.max_page_count
-    region = library.lib.iwh_wamr_aot_region_create(low, high, memory_type.shared, index64, guarded)
+    region = None
+    if high <= _MAX_NATIVE_PAGE_COUNT:
+        create = library.lib.iwh_wamr_aot_region_create
+        region = create(low, high, memory_type.shared, index64, guarded)
     if not region:
         raise _reservation_error(library, memory_type, guarded=guarded)
     pointer = ffi.gc(region, library.lib.iwh_wamr_aot_region_release)
@@ -108,8 +112,8 @@ def create_memory(
 
 def _reservation_error(library: Library, memory_type: MemoryType, *, guarded: bool) -> LimitError:
     reserved = library.lib.iwh_wamr_aot_region_reserved_byte_length
-    asked = int(reserved(memory_type.max_page_count, guarded))
-    unguarded = int(reserved(memory_type.max_page_count, False))
+    unguarded = memory_type.max_page_count * PAGE_SIZE
+    asked = int(reserved(memory_type.max_page_count, guarded)) if guarded else unguarded
     limit = resource.getrlimit(resource.RLIMIT_AS)[0]
     unlimited = limit == resource.RLIM_INFINITY
     given = "the machine does not give it" if unlimited else f"allowed are {limit} (ulimit -v)"

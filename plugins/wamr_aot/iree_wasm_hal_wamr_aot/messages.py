@@ -1,4 +1,4 @@
-"""Translates WAMR's traps into the spec's words, and frames into names."""
+"""Errors for traps, and the names of the functions on their stacks."""
 
 from __future__ import annotations
 
@@ -11,39 +11,17 @@ from iree_wasm_hal_wamr_aot.c_api import ffi
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-_PREFIX = "Exception: "
-
-# WAMR's words (exception_msgs in wasm_runtime_common.c) are the spec's, but for these.
-_STACK_EXHAUSTED = ("wasm operand stack overflow", "native stack overflow")
-_SAME_WORDS = frozenset(
-    {
-        TrapKind.UNREACHABLE,
-        TrapKind.OUT_OF_BOUNDS_MEMORY,
-        TrapKind.INTEGER_DIVIDE_BY_ZERO,
-        TrapKind.INTEGER_OVERFLOW,
-        TrapKind.INVALID_CONVERSION,
-        TrapKind.UNDEFINED_ELEMENT,
-        TrapKind.UNINITIALIZED_ELEMENT,
-        TrapKind.INDIRECT_CALL_TYPE_MISMATCH,
-        TrapKind.UNALIGNED_ATOMIC,
-        TrapKind.EXPECTED_SHARED_MEMORY,
-        "out of bounds table access",
-    }
-)
+_KINDS = frozenset(
+    value for name, value in vars(TrapKind).items() if name.isupper() and isinstance(value, str)
+) | {"out of bounds table access"}
 _FRAME_CAPACITY = 32
 
 
-def trap_error(function_name: str, message: str, frames: tuple[str, ...]) -> TrapError:
-    """The error for WAMR's exception ``message``."""
-    words = message.removeprefix(_PREFIX)
-    kind: str = TrapKind.UNKNOWN
-    if words in _SAME_WORDS:
-        kind = words
-    elif words in _STACK_EXHAUSTED:
-        kind = TrapKind.STACK_EXHAUSTED
-    reason = words if kind is TrapKind.UNKNOWN else kind
+def trap_error(function_name: str, words: str, frames: tuple[str, ...]) -> TrapError:
+    """The error for a trap, which the library calls as the specification does, or as WAMR does."""
+    kind = words if words in _KINDS else TrapKind.UNKNOWN
     where = f" in {frames[0]!r}" if frames else ""
-    return TrapError(f"{function_name!r} trapped{where}: {reason}", kind=kind, frames=frames)
+    return TrapError(f"{function_name!r} trapped{where}: {words}", kind=kind, frames=frames)
 
 
 def trap_frames(lib: Any, instance: Any, names: Sequence[str]) -> tuple[str, ...]:

@@ -27,8 +27,9 @@ class WamrAotProgram:
         self.engine_token = engine_token
         self.function_names = artifact.function_names
         self._artifact = artifact
-        pointer = _load(library.lib, artifact)
-        self._pointer: Any = ffi.gc(pointer, library.lib.iwh_wamr_aot_program_release)
+        # What imports something else is never instantiated, and WAMR would look for that.
+        pointer = _load(library, artifact) if _imports_memory(artifact) else ffi.NULL
+        self._pointer: Any = pointer
 
     def serialize(self) -> bytes:
         """The compiled image, for the same version and options on a CPU that has the features."""
@@ -56,8 +57,8 @@ class WamrAotProgram:
             EngineError: Names the imports, or what does not fit.
         """
         imports = self._artifact.imports
-        limits = imports[0].limits if len(imports) == 1 else None
-        if limits is None or imports[0].name != "env.memory":
+        limits = imports[0].limits if imports else None
+        if limits is None or not _imports_memory(self._artifact):
             names = ", ".join(each.name for each in imports) or "nothing"
             msg = f"program imports {names}; expected exactly the memory env.memory"
             raise EngineError(msg)
@@ -79,6 +80,13 @@ class WamrAotProgram:
             raise EngineError(msg)
 
 
+def _imports_memory(artifact: Artifact) -> bool:
+    """Whether it imports what the core's programs do: a memory, and nothing else."""
+    imports = artifact.imports
+    is_memory = [one.limits is not None and one.name == "env.memory" for one in imports]
+    return is_memory == [True]
+
+
 def _kind_mismatch(artifact: Artifact, memory_type: MemoryType) -> str | None:
     limits = artifact.imports[0].limits
     if limits is not None and limits.shared != memory_type.shared:
@@ -88,7 +96,8 @@ def _kind_mismatch(artifact: Artifact, memory_type: MemoryType) -> str | None:
     return None
 
 
-def _load(lib: Any, artifact: Artifact) -> Any:
+def _load(library: Library, artifact: Artifact) -> Any:
+    lib = library.lib
     parts = [ffi.from_buffer("uint8_t[]", part) for part in artifact.parts]
     message = ffi.new("char[]", MESSAGE_CAPACITY)
     pointer = lib.iwh_wamr_aot_program_load(
@@ -108,4 +117,4 @@ def _load(lib: Any, artifact: Artifact) -> Any:
             f"{message_text(message)}"
         )
         raise WasmCompileError(msg)
-    return pointer
+    return ffi.gc(pointer, lib.iwh_wamr_aot_program_release)

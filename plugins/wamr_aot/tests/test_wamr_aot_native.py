@@ -367,6 +367,7 @@ def test_build_names_the_missing_tool(missing: str, remedy: str, tmp_path: Path)
 import sys
 sys.path.insert(0, sys.argv[1])
 from pathlib import Path
+import shutil
 groups = {"cc": ("cc", "gcc", "clang"), "c++": ("c++", "g++", "clang++")}
 missing = groups.get(sys.argv[2], (sys.argv[2],))
 shutil.which = lambda name: None if Path(name).name in missing else sys.executable
