@@ -3,8 +3,8 @@
 // A trap never returns: what WAMR has code do after one falls away, and the address that the runtime
 // finds on its stack is the trapping function's. Where that is inlined, the address is its caller's,
 // so the trap's number carries the function as well, from before anything was inlined. And a
-// function stays on the stack while what it calls runs: frame pointers lead to its callers, and a
-// call at its end is no jump, which would also make an endless recursion an endless loop.
+// function stays on the stack while what it calls runs: a call at its end is no jump, which would
+// also make an endless recursion an endless loop.
 
 #include "traps.h"
 
@@ -54,7 +54,6 @@ void iwh_aotc_prepare_traps(LLVMModuleRef module) {
   for (LLVMValueRef function = LLVMGetFirstFunction(module); function;
        function = LLVMGetNextFunction(function)) {
     if (LLVMIsDeclaration(function)) continue;
-    add_text(function, "frame-pointer", "non-leaf");
     add_text(function, "disable-tail-calls", "true");
   }
   LLVMValueRef trap_function = LLVMGetNamedFunction(module, TRAP_FUNCTION);
