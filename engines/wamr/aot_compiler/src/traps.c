@@ -3,8 +3,8 @@
 // A trap never returns: what WAMR has code do after one falls away, and the address that the runtime
 // finds on its stack is the trapping function's. Where that is inlined, the address is its caller's,
 // so the trap's number carries the function as well, from before anything was inlined. And a
-// function stays on the stack while what it calls runs: a call at its end is no jump, which would
-// also make an endless recursion an endless loop.
+// function stays on the stack while what it calls runs: frame pointers lead to its callers, and a
+// call at its end is no jump, which would also make an endless recursion an endless loop.
 
 #include "traps.h"
 
@@ -50,11 +50,25 @@ static void add_number(LLVMValueRef trap, unsigned long number) {
   LLVMDisposeBuilder(builder);
 }
 
+// Makes no call a jump but those that the module says are tail calls.
+static void keep_callers(LLVMValueRef function) {
+  for (LLVMBasicBlockRef block = LLVMGetFirstBasicBlock(function); block;
+       block = LLVMGetNextBasicBlock(block)) {
+    for (LLVMValueRef each = LLVMGetFirstInstruction(block); each;
+         each = LLVMGetNextInstruction(each)) {
+      if (LLVMIsACallInst(each) && !LLVMIsAIntrinsicInst(each) &&
+          LLVMGetTailCallKind(each) == LLVMTailCallKindNone) {
+        LLVMSetTailCallKind(each, LLVMTailCallKindNoTail);
+      }
+    }
+  }
+}
+
 void iwh_aotc_prepare_traps(LLVMModuleRef module) {
   for (LLVMValueRef function = LLVMGetFirstFunction(module); function;
        function = LLVMGetNextFunction(function)) {
     if (LLVMIsDeclaration(function)) continue;
-    add_text(function, "disable-tail-calls", "true");
+    keep_callers(function);
   }
   LLVMValueRef trap_function = LLVMGetNamedFunction(module, TRAP_FUNCTION);
   if (!trap_function) return;

@@ -1,7 +1,7 @@
 // Functions that guest code calls, but for waits (src/wait.c).
 //
-// None of them holds a lock when it traps, and after each that may take long the call ends here if
-// it was interrupted meanwhile.
+// None of them holds a lock when it ends the call, and each that takes time looks whether the call
+// was interrupted: code that does little else is hardly ever met by the signal itself.
 
 #include <string.h>
 
@@ -64,6 +64,11 @@ void iwh_guest_trap(AOTModuleInstance *native, const char *trap) {
   iwh_trap(IWH_CALLER, "unknown");
 }
 
+static void leave_if_interrupted(void) {
+  iwh_call *call = iwh_current_call;
+  if (iwh_interruption_is_due(call)) iwh_leave(call);
+}
+
 bool iwh_guest_call_indirect(
     WASMExecEnv *execution, uint32_t table_index, uint32_t element_index, uint32_t cell_count,
     uint32_t *cells) {
@@ -75,15 +80,12 @@ bool iwh_guest_call_indirect(
 uint64_t iwh_guest_grow_memory(AOTModuleInstance *native, uint64_t delta_page_count) {
   (void)native;
   uint32_t before = iwh_region_grow(iwh_current_call->instance->region, delta_page_count);
+  leave_if_interrupted();
   return before == UINT32_MAX ? UINT64_MAX : before;
 }
 
 bool iwh_guest_enlarge_memory(AOTModuleInstance *native, uint32_t delta_page_count) {
   return iwh_guest_grow_memory(native, delta_page_count) != UINT64_MAX;
-}
-
-static void leave_if_interrupted(iwh_call *call) {
-  if (iwh_interruption_is_due(call)) iwh_leave(call);
 }
 
 // Code compares before it asks for memory.copy and memory.fill. The compiler's own copies, made of
@@ -98,28 +100,28 @@ void *iwh_guest_set(void *to, int value, size_t byte_length) {
     size_t chunk = left < CHUNK_BYTE_LENGTH ? left : CHUNK_BYTE_LENGTH;
     memset((char *)to + done, value, chunk);
     done += chunk;
-    if (done < byte_length) leave_if_interrupted(call);
+    leave_if_interrupted();
   }
   call->copying_for = NULL;
   return to;
 }
 
-static void move_up(iwh_call *call, char *to, const char *from, size_t byte_length) {
+static void move_up(char *to, const char *from, size_t byte_length) {
   for (size_t done = 0; done < byte_length;) {
     size_t left = byte_length - done;
     size_t chunk = left < CHUNK_BYTE_LENGTH ? left : CHUNK_BYTE_LENGTH;
     memmove(to + done, from + done, chunk);
     done += chunk;
-    if (done < byte_length) leave_if_interrupted(call);
+    leave_if_interrupted();
   }
 }
 
-static void move_down(iwh_call *call, char *to, const char *from, size_t byte_length) {
+static void move_down(char *to, const char *from, size_t byte_length) {
   for (size_t left = byte_length; left > 0;) {
     size_t chunk = left < CHUNK_BYTE_LENGTH ? left : CHUNK_BYTE_LENGTH;
     left -= chunk;
     memmove(to + left, from + left, chunk);
-    if (left > 0) leave_if_interrupted(call);
+    leave_if_interrupted();
   }
 }
 
@@ -129,9 +131,9 @@ void *iwh_guest_move(void *to, const void *from, size_t byte_length) {
   call->copying_for = &place;
   // Chunks that overlap are moved in the order in which none is overwritten before it is read.
   if ((uintptr_t)to - (uintptr_t)from < byte_length) {
-    move_down(call, to, from, byte_length);
+    move_down(to, from, byte_length);
   } else {
-    move_up(call, to, from, byte_length);
+    move_up(to, from, byte_length);
   }
   call->copying_for = NULL;
   return to;
@@ -142,6 +144,7 @@ bool iwh_guest_memory_init(
     size_t destination) {
   aot_memory_init(native, segment_index, offset, byte_length, destination);
   trap_if_set(native, IWH_CALLER);
+  leave_if_interrupted();
   return true;
 }
 
@@ -150,6 +153,7 @@ void iwh_guest_table_init(
     uint32_t from, uint32_t to) {
   aot_table_init(native, table_index, segment_index, count, from, to);
   trap_if_set(native, IWH_CALLER);
+  leave_if_interrupted();
 }
 
 void iwh_guest_table_copy(
@@ -157,6 +161,7 @@ void iwh_guest_table_copy(
     uint32_t count, uint32_t from, uint32_t to) {
   aot_table_copy(native, from_table_index, to_table_index, count, from, to);
   trap_if_set(native, IWH_CALLER);
+  leave_if_interrupted();
 }
 
 void iwh_guest_table_fill(
@@ -164,4 +169,5 @@ void iwh_guest_table_fill(
     uint32_t at) {
   aot_table_fill(native, table_index, count, value, at);
   trap_if_set(native, IWH_CALLER);
+  leave_if_interrupted();
 }

@@ -114,6 +114,7 @@ uint32_t iwh_guest_wait(
   // Under the lock, so that no notification is missed between this and falling asleep.
   if (!is_expected(address, expected, is_64_bit)) {
     pthread_mutex_unlock(&bucket->lock);
+    if (iwh_interruption_is_due(call)) iwh_leave(call);
     return 1;
   }
   append(bucket, &self);
@@ -123,7 +124,7 @@ uint32_t iwh_guest_wait(
   unsigned state = atomic_load(&self.state);
   if (state != IWH_NOTIFIED) unlink_waiter(bucket, &self);
   pthread_mutex_unlock(&bucket->lock);
-  if (state == IWH_WAIT_INTERRUPTED) iwh_leave(call);
+  if (state == IWH_WAIT_INTERRUPTED || iwh_interruption_is_due(call)) iwh_leave(call);
   return state == IWH_NOTIFIED ? 0 : 2;
 }
 
@@ -151,6 +152,7 @@ uint32_t iwh_guest_notify(AOTModuleInstance *native, void *address, uint32_t cou
     if (each->address == (uintptr_t)address && wake(bucket, each)) woken++;
   }
   pthread_mutex_unlock(&bucket->lock);
+  if (iwh_interruption_is_due(iwh_current_call)) iwh_leave(iwh_current_call);
   return woken;
 }
 
