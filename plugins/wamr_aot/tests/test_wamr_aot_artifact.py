@@ -137,10 +137,9 @@ def test_another_format_is_refused(
         {"parts": (b"\0aot",)},
         {"parts": (load_module("integers"),)},
         {"owners": ()},
-        {"guarded": False},
         {"parts": ()},
     ],
-    ids=["cut", "wasm", "owners", "guard", "none"],
+    ids=["cut", "wasm", "owners", "none"],
 )
 def test_images_that_do_not_fit_are_refused(
     engine: Engine, image: bytes, fields: dict[str, object]
@@ -152,6 +151,13 @@ def test_images_that_do_not_fit_are_refused(
             engine.instantiate(program, engine.create_memory(SMALL))
     except WasmCompileError:
         pass
+
+
+def test_code_for_guard_pages_is_refused_where_there_are_none(image: bytes) -> None:
+    engine = open_engine("wamr-aot", bounds_checks="explicit")
+    program = engine.deserialize(_changed(image, bounds_checks="explicit"))
+    with pytest.raises(EngineError, match="guard"):
+        engine.instantiate(program, engine.create_memory(SMALL))
 
 
 _LOAD = """
