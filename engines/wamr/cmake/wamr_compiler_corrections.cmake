@@ -470,6 +470,28 @@ correct(${compilation}/aot_llvm.c
     iwh_aotc_mark_invariant(func_ctx->aot_inst);
 ")
 
+# A tail call is one for certain where LLVM can promise it.
+correct(${compilation}/aot_emit_function.c
+  "        if (tail_call)
+            LLVMSetTailCall(value_ret, true);
+
+        /* Check whether there was exception thrown when executing
+           the function */
+        if (!tail_call
+            && (comp_ctx"
+  "        if (tail_call)
+            LLVMSetTailCallKind(
+                value_ret,
+                llvm_func_type == func_ctx->func_type
+                        && func_type->result_count <= 1
+                    ? LLVMTailCallKindMustTail
+                    : LLVMTailCallKindTail);
+
+        /* Check whether there was exception thrown when executing
+           the function */
+        if (!tail_call
+            && (comp_ctx")
+
 # --- Messages that say what it was.
 
 correct(${compilation}/aot_compiler.c

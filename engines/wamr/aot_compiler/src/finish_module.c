@@ -16,6 +16,14 @@ static void set_attribute(LLVMValueRef function, const char *key, const char *va
           context, key, (unsigned)strlen(key), value, (unsigned)strlen(value)));
 }
 
+// Whether it goes on by a jump to the function proper, aot_func_internal#.
+static bool only_checks_stack(LLVMValueRef function) {
+  static const char prefix[] = "aot_func#";
+  size_t byte_length;
+  const char *name = LLVMGetValueName2(function, &byte_length);
+  return strncmp(name, prefix, sizeof prefix - 1) == 0;
+}
+
 static void set_target(LLVMValueRef function, const iwh_aotc_options *options) {
   char width[16];
   snprintf(width, sizeof width, "%u", options->vector_bit_width);
@@ -24,14 +32,8 @@ static void set_target(LLVMValueRef function, const iwh_aotc_options *options) {
   if (*options->tune_cpu) set_attribute(function, "tune-cpu", options->tune_cpu);
   set_attribute(function, "prefer-vector-width", width);
   set_attribute(function, "min-legal-vector-width", width);
-}
-
-// Whether it goes on by a jump to the function proper, aot_func_internal#.
-static bool only_checks_stack(LLVMValueRef function) {
-  static const char prefix[] = "aot_func#";
-  size_t byte_length;
-  const char *name = LLVMGetValueName2(function, &byte_length);
-  return strncmp(name, prefix, sizeof prefix - 1) == 0;
+  // Callers are found by them. Innermost loops, which call nothing, keep the register.
+  set_attribute(function, "frame-pointer", only_checks_stack(function) ? "none" : "non-leaf");
 }
 
 void iwh_aotc_finish_module(
@@ -41,10 +43,6 @@ void iwh_aotc_finish_module(
     if (!LLVMIsDeclaration(function)) set_target(function, part->options);
   }
   iwh_aotc_prepare_traps(module);
-  for (LLVMValueRef function = LLVMGetFirstFunction(module); function;
-       function = LLVMGetNextFunction(function)) {
-    if (only_checks_stack(function)) set_attribute(function, "frame-pointer", "none");
-  }
   iwh_aotc_keep_unused_loads(module);
   iwh_aotc_optimize(module, machine, part->options);
 }

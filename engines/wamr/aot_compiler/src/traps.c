@@ -23,14 +23,6 @@ static void add_flag(LLVMValueRef function, const char *name) {
       function, LLVMAttributeFunctionIndex, LLVMCreateEnumAttribute(context, kind, 0));
 }
 
-static void add_text(LLVMValueRef function, const char *key, const char *value) {
-  LLVMContextRef context = LLVMGetModuleContext(LLVMGetGlobalParent(function));
-  LLVMAddAttributeAtIndex(
-      function, LLVMAttributeFunctionIndex,
-      LLVMCreateStringAttribute(
-          context, key, (unsigned)strlen(key), value, (unsigned)strlen(value)));
-}
-
 // The function's index, which WAMR puts at the end of its name, plus one; 0 for any other.
 static unsigned long number_of(LLVMValueRef function) {
   size_t byte_length;
@@ -68,6 +60,8 @@ void iwh_aotc_prepare_traps(LLVMModuleRef module) {
   for (LLVMValueRef function = LLVMGetFirstFunction(module); function;
        function = LLVMGetNextFunction(function)) {
     if (LLVMIsDeclaration(function)) continue;
+    // Innermost loops, which call nothing, keep the register.
+    add_text(function, "frame-pointer", "non-leaf");
     keep_callers(function);
   }
   LLVMValueRef trap_function = LLVMGetNamedFunction(module, TRAP_FUNCTION);
