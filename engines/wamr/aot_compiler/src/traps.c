@@ -61,7 +61,6 @@ void iwh_aotc_prepare_traps(LLVMModuleRef module) {
        function = LLVMGetNextFunction(function)) {
     if (LLVMIsDeclaration(function)) continue;
     // Innermost loops, which call nothing, keep the register.
-    add_text(function, "frame-pointer", "non-leaf");
     keep_callers(function);
   }
   LLVMValueRef trap_function = LLVMGetNamedFunction(module, TRAP_FUNCTION);
