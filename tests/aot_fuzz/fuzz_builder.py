@@ -14,8 +14,10 @@ if TYPE_CHECKING:
 
     from fuzz_kernel import Operand, Statement
 
-__all__ = ["COMPARISONS", "Builder", "accepts", "ops_of", "random_immediate"]
+__all__ = ["COMPARISONS", "FAR_OFFSET", "Builder", "accepts", "ops_of", "random_immediate"]
 
+FAR_OFFSET = 0x12800
+"""Where arrays at fixed places begin, inside of the region of known bits."""
 _SPLAT_BYTES = (0, 1, 2, 7, 0x7F, 0x80, 0xFF, 0x0F)
 COMPARISONS = frozenset(
     name
@@ -79,13 +81,15 @@ class Builder:
 
     Attributes:
         source: Where every choice comes from.
+        relaxed: Whether groups are of relaxed SIMD.
         counters: Registers of the loops around.
         trips: How often the innermost statements run, at most.
         pool: Registers of earlier parts, free to use.
     """
 
-    def __init__(self, source: random.Random) -> None:
+    def __init__(self, source: random.Random, *, relaxed: bool = False) -> None:
         self.source = source
+        self.relaxed = relaxed
         self.body: list[Statement] = []
         self.counters: list[str] = []
         self.trips = 1
@@ -141,6 +145,8 @@ class Builder:
         """A register and an immediate offset that make ``pointer + byte_offset``."""
         kind = pointer[0]
         form = self.source.random()
+        if kind == "p" and form < 0.03 and self.size:
+            return self._far(byte_offset)
         if byte_offset >= 0 and form < 0.55:
             return pointer, byte_offset
         inner = self.source.choice((0, 0, 16, 4, byte_offset & 0xFF, 1024))
@@ -150,6 +156,15 @@ class Builder:
         detour = self.source.choice((64, -64, 4096, 70000, 1 << 20, self.source.getrandbits(32)))
         first = self.emit(f"move:{kind}", (pointer,), (detour,))
         return self.emit(f"move:{kind}", (first,), (outer - detour,)), inner
+
+    def _far(self, byte_offset: int) -> tuple[str, int]:
+        """As an element of an array at a fixed place, with an index that may be negative."""
+        number = self.source.choice(("i1", "i0", *self.counters))
+        register = self.emit("near zero:p", (number,))
+        # An address is 33 bits wide: what is below 0 must be raised before the offset is added.
+        step = self.source.choice((128, 144, 160, 256))
+        register = self.emit("move:p", (register,), (step,))
+        return register, FAR_OFFSET + byte_offset - step
 
     def operand(self, kind: str, among: Sequence[str]) -> str | None:
         """A register that an operand accepts, more often a late one."""

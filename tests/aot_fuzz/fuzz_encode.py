@@ -17,9 +17,11 @@ if TYPE_CHECKING:
 
     from fuzz_kernel import Operand, Statement
 
-__all__ = ["PAGE_COUNT", "encode_module"]
+__all__ = ["NEAR_ZERO", "PAGE_COUNT", "encode_module"]
 
 PAGE_COUNT = 2
+NEAR_ZERO = 128
+"""``near zero`` gives numbers from minus this up to this."""
 _ADD, _MUL, _AND, _SHL, _EQZ, _GE_U, _LT_U, _SUB = (
     b"\x6a",
     b"\x6c",
@@ -30,6 +32,7 @@ _ADD, _MUL, _AND, _SHL, _EQZ, _GE_U, _LT_U, _SUB = (
     b"\x49",
     b"\x6b",
 )
+_EXTEND8_S = b"\xc0"
 _END = b"\x0b"
 _F32_EQ, _F64_EQ = b"\xfd\x41", b"\xfd\x47"
 _BITSELECT = b"\xfd\x52"
@@ -146,7 +149,8 @@ class _Body:
     def _instruction(self, instruction: Instruction) -> None:
         op = OPS[instruction.op]
         if op.group in ("made up", "address"):
-            getattr(self, "_" + instruction.op.partition(":")[0].replace(".", "_"))(instruction)
+            name = instruction.op.partition(":")[0].replace(".", "_").replace(" ", "_")
+            getattr(self, f"_{name}")(instruction)
         else:
             for operand, kind in zip(instruction.operands, op.operands, strict=True):
                 self._get(operand, kind)
@@ -213,6 +217,11 @@ class _Body:
         self._get(index)
         self._get(instruction.immediate[0])
         self._code += _AND + _ADD
+
+    def _near_zero(self, instruction: Instruction) -> None:
+        (number,) = instruction.operands
+        self._get(number)
+        self._code += _EXTEND8_S
 
 
 def _registers(body: list[Statement]) -> list[str]:

@@ -10,7 +10,7 @@ from fuzz_kernel import Call, Kernel
 from fuzz_memory import IMAGE_COUNT, random_arguments
 from fuzz_parts import add_soup, add_tail, add_transposition
 
-__all__ = ["generate"]
+__all__ = ["generate", "is_relaxed"]
 
 _PARTS = (add_group, add_soup, add_transposition, add_tail)
 _WEIGHTS = (14, 3, 2, 1)
@@ -22,7 +22,7 @@ _ENOUGH_INSTRUCTIONS = 250
 def generate(seed: int) -> Kernel:
     """A kernel that depends on the seed alone."""
     source = random.Random(seed)
-    builder = Builder(source)
+    builder = Builder(source, relaxed=is_relaxed(seed))
     for _ in range(source.choice((1, 1, 1, 2, 2, 3))):
         source.choices(_PARTS, _WEIGHTS)[0](builder)
         if builder.size > _ENOUGH_INSTRUCTIONS:
@@ -32,6 +32,11 @@ def generate(seed: int) -> Kernel:
         Call(source.randrange(IMAGE_COUNT), random_arguments(source)) for _ in range(_CALL_COUNT)
     ]
     return Kernel(result, builder.body, calls, source.random() < 0.7, f"seed {seed}")
+
+
+def is_relaxed(seed: int) -> bool:
+    """Whether the seed's kernel has multiplications and additions of relaxed SIMD."""
+    return seed // 50 % 8 == 7
 
 
 def _result(builder: Builder) -> str:

@@ -52,7 +52,9 @@ def add_group(builder: Builder) -> None:
     rows, columns = source.choices(_SHAPES, _WEIGHTS)[0]
     loops = source.choice((0, 0, 1, 1, 1, 2)) if builder.trips == 1 else 0
     accumulate = loops > 0 and source.random() < 0.75
-    template = random_template(source, rows, columns, builder.pool, accumulate=accumulate)
+    template = random_template(
+        source, rows, columns, builder.pool, accumulate=accumulate, relaxed=builder.relaxed
+    )
     while rows * columns * (len(template.steps) + 1) > _MAX_INSTRUCTIONS:
         rows, columns = (rows + 1) // 2, max(columns // 2, 1)
     group = _Group(builder, template, rows, columns, {}, {})
@@ -209,7 +211,9 @@ def _mutate(group: _Group) -> None:
     mode = source.random()
     if mode < 0.5:
         return
-    chosen = [source.choice(places)] if mode < 0.85 else [p for p in places if source.random() < 0.2]
+    chosen = (
+        [source.choice(places)] if mode < 0.85 else [p for p in places if source.random() < 0.2]
+    )
     for place in chosen:
         if source.random() < 0.15:
             group.mutated[place] = None

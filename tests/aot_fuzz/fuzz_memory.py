@@ -11,7 +11,8 @@ from functools import lru_cache
 from typing import TYPE_CHECKING
 
 import numpy as np
-from fuzz_encode import PAGE_COUNT
+from fuzz_builder import FAR_OFFSET
+from fuzz_encode import NEAR_ZERO, PAGE_COUNT
 
 if TYPE_CHECKING:
     import random
@@ -107,4 +108,5 @@ def differing_bytes(call: Call, expected: bytes, got: bytes) -> list[int]:
     return [int(at) for at in np.flatnonzero(ours != theirs)[:64]]
 
 
+assert _BITS + NEAR_ZERO + 1024 < FAR_OFFSET < _BITS + _REGION_BYTES - 8192
 assert _F64 + _REGION_BYTES + 16 <= PAGE_START * PAGE_COUNT

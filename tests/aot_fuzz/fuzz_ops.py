@@ -325,6 +325,8 @@ def _add_made_up() -> None:
         OPS[f"move:{kind}"] = Op(b"", kind, kind, "delta", group="address")
         OPS[f"scale:{kind}"] = Op(b"", f"{kind}i", kind, "delta", group="address")
         OPS[f"index:{kind}"] = Op(b"", f"{kind}i", kind, "delta", group="address")
+    # A small number around 0 that only becomes an address by the offset of an access.
+    OPS["near zero:p"] = Op(b"", "i", "p", group="address")
 
 
 def _add_relaxed() -> None:

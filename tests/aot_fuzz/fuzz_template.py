@@ -42,6 +42,13 @@ DOMAINS: tuple[tuple[tuple[str, ...], str], ...] = (
 )
 """Groups of instructions that go together, and the types of the values they start from."""
 
+RELAXED_DOMAINS: tuple[tuple[tuple[str, ...], str], ...] = (
+    (("relaxed", "f32"), "xxx"),
+    (("relaxed", "f64"), "yy"),
+    (("relaxed",), "xy"),
+)
+"""Those that only modules with relaxed SIMD have."""
+
 _SCALAR_GROUPS = {f"{kind} scalar": kind for kind in ("i32", "i64", "f32", "f64")}
 _SCALAR_PREFIX = {"i": "i32", "l": "i64", "f": "f32", "d": "f64"}
 _LOADS = {
@@ -128,10 +135,16 @@ class Template:
 
 
 def random_template(
-    source: random.Random, rows: int, columns: int, pool: Sequence[str], *, accumulate: bool
+    source: random.Random,
+    rows: int,
+    columns: int,
+    pool: Sequence[str],
+    *,
+    accumulate: bool,
+    relaxed: bool = False,
 ) -> Template:
     """A template for ``rows`` x ``columns`` neighbours."""
-    groups, starts = source.choice(DOMAINS)
+    groups, starts = source.choice(RELAXED_DOMAINS if relaxed else DOMAINS)
     template = Template([])
     for kind in [source.choice(starts) for _ in range(source.choice((1, 2, 2, 3)))]:
         template.leaves.append(_random_leaf(source, kind, rows, columns))
