@@ -2,10 +2,8 @@
 //
 // Compilers write `i32.add base, 496` where a load could have `offset=496`. A 32-bit addition may
 // wrap, so LLVM cannot see that neighbouring accesses are neighbours. Folding is sound because no
-// program uses the first 64 KiB of its memory: where base + C wraps, the true address lies below C
-// plus the access's own offset, so the two together must not exceed 64 KiB. (An array at a fixed
-// place is all offset, and its index, base + C, may well wrap.) The folded address then lies above
-// 4 GiB, in the guard pages, and the access traps.
+// program uses the first 64 KiB of its memory: where base + C wraps, the true address lies below C.
+// The folded address then lies above 4 GiB, in the guard pages, and the access traps.
 //
 // Only addresses that are loaded from or stored to by the guest's own code are folded. A pointer
 // that goes to a function of the runtime was checked in 32 bits and must stay what was checked.
@@ -30,7 +28,7 @@ constexpr unsigned kMaxDepth = 6;
 // The value of an address without its constant part; an instruction is made only when it is used.
 class Splitter {
  public:
-  Splitter(Instruction *at, uint64_t byte_offset) : builder(at), byte_offset(byte_offset) {}
+  explicit Splitter(Instruction *at) : builder(at) {}
 
   // Returns `value` minus a constant, which is added to `constant`, or null if it has none.
   Value *split(Value *value, uint64_t &constant, unsigned depth = 0) {
@@ -73,14 +71,13 @@ class Splitter {
     return builder.CreateShl(rest, right);
   }
 
-  bool take(uint64_t part, uint64_t &constant) const {
-    if (part + constant + byte_offset >= kUnusedByteLength) return false;
+  static bool take(uint64_t part, uint64_t &constant) {
+    if (part + constant >= kUnusedByteLength) return false;
     constant += part;
     return true;
   }
 
   IRBuilder<> builder;
-  uint64_t byte_offset;  // the access's own
 };
 
 // base + zext(index) + byte_offset
@@ -116,13 +113,12 @@ bool fold(Instruction &access, unsigned operand) {
   Address address;
   if (!parse(access.getOperand(operand), address)) return false;
   uint64_t constant = 0;
-  Splitter splitter(&access, address.byte_offset);
-  Value *rest = splitter.split(address.index->getOperand(0), constant);
+  Value *rest = Splitter(&access).split(address.index->getOperand(0), constant);
   if (!rest || constant == 0) return false;
   IRBuilder<> builder(&access);
   Value *index = builder.CreateZExt(rest, builder.getInt64Ty());
-  Value *pointer = builder.CreateInBoundsPtrAdd(address.base, index);
-  pointer = builder.CreateInBoundsPtrAdd(pointer, builder.getInt64(address.byte_offset + constant));
+  Value *pointer = builder.CreatePtrAdd(address.base, index);
+  pointer = builder.CreatePtrAdd(pointer, builder.getInt64(address.byte_offset + constant));
   Value *before = access.getOperand(operand);
   access.setOperand(operand, pointer);
   RecursivelyDeleteTriviallyDeadInstructions(before);

@@ -19,6 +19,7 @@
 #include <llvm/Transforms/Scalar/EarlyCSE.h>
 #include <llvm/Transforms/Scalar/SROA.h>
 #include <llvm/Transforms/Scalar/SimplifyCFG.h>
+#include <llvm/Transforms/Vectorize/SLPVectorizer.h>
 
 #include "passes.h"
 
@@ -53,6 +54,10 @@ FunctionPassManager widening(const iwh_aotc_options &options) {
   passes.addPass(InstCombinePass());
   if (!options.explicit_bounds_checks) passes.addPass(iwh::FoldAddressesPass());
   passes.addPass(EarlyCSEPass(true));
+  // Some compilers keep a vector's lanes in scalars: they are vectors again before they are merged.
+  passes.addPass(SLPVectorizerPass());
+  passes.addPass(InstCombinePass());
+  passes.addPass(EarlyCSEPass(true));
   passes.addPass(iwh::WidenPass(widening_bit_width(options)));
   passes.addPass(ADCEPass());
   passes.addPass(InstCombinePass());
@@ -78,10 +83,7 @@ extern "C" void iwh_aotc_optimize(
   Module &module = *unwrap(module_ref);
   auto *machine = reinterpret_cast<TargetMachine *>(machine_ref);
   PipelineTuningOptions tuning;
-  tuning.LoopVectorization = tuning.LoopInterleaving = true;
-  // LLVM's own SLP vectorizer is wrong, in 22.1.8 as in 19: it narrows sext(i16) + 1 to 32 bits in
-  // front of an unsigned conversion to float (tests/aot_fuzz/regressions/memory_557.json).
-  tuning.SLPVectorization = false;
+  tuning.LoopVectorization = tuning.LoopInterleaving = tuning.SLPVectorization = true;
   PassBuilder builder(machine, tuning);
   LoopAnalysisManager loops;
   FunctionAnalysisManager functions;

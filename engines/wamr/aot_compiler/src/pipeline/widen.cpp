@@ -62,6 +62,36 @@ void add_stores(BasicBlock &block, Graph &graph, unsigned count, const DataLayou
   }
 }
 
+// What a phi gets from the loop's body: only phis of equal chains of operations can be merged.
+const Value *from_body(const PHINode &phi, const Loop &loop) {
+  for (unsigned index = 0; index < phi.getNumIncomingValues(); index++)
+    if (loop.contains(phi.getIncomingBlock(index))) return phi.getIncomingValue(index);
+  return nullptr;
+}
+
+unsigned opcode_of(const Value *value) {
+  auto *instruction = dyn_cast_or_null<Instruction>(value);
+  return instruction ? instruction->getOpcode() : 0;
+}
+
+// Accumulators that do not end in neighbouring stores, in the order of the phis.
+void add_phis(BasicBlock &block, Graph &graph, unsigned count, const LoopInfo &loops) {
+  const Loop *loop = loops.getLoopFor(&block);
+  if (!loop || loop->getHeader() != &block) return;
+  std::map<std::pair<Type *, unsigned>, SmallVector<Value *, 4>> alike;
+  for (PHINode &phi : block.phis()) {
+    auto *type = dyn_cast<FixedVectorType>(phi.getType());
+    if (!type || type->getPrimitiveSizeInBits().getFixedValue() != kPartBits) continue;
+    unsigned opcode = opcode_of(from_body(phi, *loop));
+    if (!opcode || graph.owner(&phi)) continue;
+    auto &group = alike[{type, opcode}];
+    group.push_back(&phi);
+    if (group.size() < count) continue;
+    graph.add_phis(group);
+    group.clear();
+  }
+}
+
 class Widener {
  public:
   Widener(Function &function, FunctionAnalysisManager &analyses)
@@ -76,6 +106,7 @@ class Widener {
     Graph graph(layout, count, bit_width);
     ReversePostOrderTraversal<Function *> blocks(&function);
     for (BasicBlock *block : blocks) add_stores(*block, graph, count, layout);
+    for (BasicBlock *block : blocks) add_phis(*block, graph, count, loops);
     if (graph.all().empty()) return false;
     Selection selection(graph, target, loops);
     selection.drop_unprofitable();
