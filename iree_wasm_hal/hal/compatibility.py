@@ -16,14 +16,21 @@ __all__ = ["TARGET_FEATURES", "able_engines", "best_target", "check_features", "
 _BASE = frozenset({Feature.SIGN_EXTENSION, Feature.NONTRAPPING_FPTOINT})
 _SIMD = _BASE | {Feature.BULK_MEMORY, Feature.SIMD128}
 _RELAXED = _SIMD | {Feature.RELAXED_SIMD, Feature.RELAXED_MADD, Feature.RELAXED_DOT}
-_LEVELS = {"-simd128-relaxed": _RELAXED, "-simd128": _SIMD, "": _BASE}
+_WIDE = frozenset({Feature.WIDE_VECTORS})
+_LEVELS = {
+    "-simd128-relaxed-wide": _RELAXED | _WIDE,
+    "-simd128-wide": _SIMD | _WIDE,
+    "-simd128-relaxed": _RELAXED,
+    "-simd128": _SIMD,
+    "": _BASE,
+}
 
 TARGET_FEATURES: Mapping[str, frozenset[Feature]] = {
     f"wasm{bits}{level}": features | ({Feature.MEMORY64} if bits == 64 else frozenset())
     for bits in (32, 64)
     for level, features in _LEVELS.items()
 }
-"""What kernels may need that are compiled for a target; of each address size, the best first.
+"""What kernels of a target may need, or need to be the best; of each address size, the best first.
 
 The compiler's own table, which this package does not import; a test compares the two.
 """
