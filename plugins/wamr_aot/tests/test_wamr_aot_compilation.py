@@ -16,7 +16,7 @@ from iree_wasm_hal.engine import Engine, Instance, MemoryType, open_engine
 from iree_wasm_hal.engine.progress import observe_compilation
 
 SMALL = MemoryType(1, 4)
-_FUNCTION_COUNT = 60
+_FUNCTION_COUNT = 30
 
 
 def _large_module() -> bytes:
@@ -27,8 +27,8 @@ def _large_module() -> bytes:
         mixing = "".join(
             f"(local.set 0 (i32.{name} (local.get 0) (i32.const {constant})))"
             for name, constant in zip(
-                chance.choices(("add", "xor", "mul", "rotl"), k=250),
-                chance.choices(range(3, 2**31), k=250),
+                chance.choices(("add", "xor", "mul", "rotl"), k=150),
+                chance.choices(range(3, 2**31), k=150),
                 strict=True,
             )
         )
