@@ -126,7 +126,6 @@ def test_targets_are_the_compilers(name: str) -> None:
         ("jsc", "wasm32-simd128", None),
         ("wamr", "wasm32-simd128", None),
         ("wamr-aot", "wasm32-simd128-relaxed-wide", "wasm64-simd128-relaxed-wide"),
-        ("wamr-aot", "wasm32-simd128-relaxed", "wasm64-simd128-relaxed"),
         ("wasm3", "wasm32", None),
         ("wasmer", "wasm32-simd128-relaxed", None),
     ],
