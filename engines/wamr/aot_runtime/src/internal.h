@@ -162,6 +162,9 @@ bool iwh_cpu_has_avx(void);
 // image.c. NULL, or why an image is not even worth loading.
 const char *iwh_image_objection(const uint8_t *image, size_t byte_length);
 
+// module_check.c. NULL, or why a module is not one to run.
+const char *iwh_module_objection(const AOTModule *module, uint32_t function_count);
+
 void iwh_region_retain(iwh_wamr_aot_region *region);
 void iwh_region_add(iwh_wamr_aot_region *region, iwh_wamr_aot_instance *instance);
 void iwh_region_remove(iwh_wamr_aot_region *region, iwh_wamr_aot_instance *instance);

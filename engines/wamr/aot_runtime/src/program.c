@@ -10,31 +10,6 @@
 
 #include "internal.h"
 
-// Exported functions of these names run when WAMR instantiates a module, as a start function does.
-static const char *const implicit_starts[] = {"__post_instantiate", "__wasm_call_ctors"};
-
-static bool starts_by_itself(const AOTModule *module) {
-  if (module->start_func_index != UINT32_MAX) return true;
-  for (uint32_t index = 0; index < module->export_count; index++) {
-    for (size_t start = 0; start < sizeof implicit_starts / sizeof *implicit_starts; start++) {
-      if (strcmp(module->exports[index].name, implicit_starts[start]) == 0) return true;
-    }
-  }
-  return false;
-}
-
-static const char *module_objection(const AOTModule *module, uint32_t function_count) {
-  if (module->import_func_count + module->import_global_count + module->import_table_count != 0) {
-    return "its one import must be a memory";
-  }
-  if (module->memory_count != 1) return "it has not one memory";
-  if (module->func_count != function_count) return "it has another number of functions";
-  for (uint32_t index = 0; index < module->mem_init_data_count; index++) {
-    if (!module->mem_init_data_list[index]->is_passive) return "it writes to its memory";
-  }
-  return starts_by_itself(module) ? "it runs code when it is instantiated" : NULL;
-}
-
 // What instances and their layout depend on.
 static bool is_same_module(const AOTModule *one, const AOTModule *other) {
   return one->func_count == other->func_count && one->type_count == other->type_count &&
@@ -74,7 +49,7 @@ static const char *load_part(
   part->module = (AOTModule *)wasm_runtime_load(
       part->image, (uint32_t)byte_length, message, message_capacity);
   if (!part->module) return message;
-  objection = module_objection(part->module, function_count);
+  objection = iwh_module_objection(part->module, function_count);
   if (objection) return objection;
   // Instances have the memory of their region.
   part->module->memories[0].num_bytes_per_page = IWH_PAGE_BYTE_LENGTH;
