@@ -180,7 +180,6 @@ from iree_wasm_hal.engine.conformance.suite import load_module
 from iree_wasm_hal.errors import LimitError
 engines = {name: open_engine("wamr-aot", bounds_checks=name) for name in ("guard", "explicit")}
 programs = {name: one.compile(load_module("memory")) for name, one in engines.items()}
-
 limit = int(open("/proc/self/statm").read().split()[0]) * 4096 + 1024**3
 resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
 told = {}
