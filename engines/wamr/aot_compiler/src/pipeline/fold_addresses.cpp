@@ -3,7 +3,8 @@
 // Compilers write `i32.add base, 496` where a load could have `offset=496`. A 32-bit addition may
 // wrap, so LLVM cannot see that neighbouring accesses are neighbours. Folding is sound because no
 // program uses the first 64 KiB of its memory: where base + C wraps, the true address lies below C.
-// The folded address then lies above 4 GiB, in the guard pages, and the access traps.
+// The folded address then lies above 4 GiB, in the guard pages, and the access traps. Of a constant
+// of more than 16 bits, or a negative one, the lower 16 bits are folded, and the others stay.
 //
 // Only addresses that are loaded from or stored to by the guest's own code are folded. A pointer
 // that goes to a function of the runtime was checked in 32 bits and must stay what was checked.
@@ -22,7 +23,7 @@ using namespace llvm;
 namespace iwh {
 namespace {
 
-constexpr uint64_t kUnusedByteLength = 1 << 16;  // of each linear memory, from address 0
+constexpr uint32_t kUnusedByteLength = 1 << 16;  // of each linear memory, from address 0
 constexpr unsigned kMaxDepth = 6;
 
 // The value of an address without its constant part; an instruction is made only when it is used.
@@ -30,8 +31,9 @@ class Splitter {
  public:
   explicit Splitter(Instruction *at) : builder(at) {}
 
-  // Returns `value` minus a constant, which is added to `constant`, or null if it has none.
-  Value *split(Value *value, uint64_t &constant, unsigned depth = 0) {
+  // Returns `value` minus a constant, which is added to `constant`, or null if it has none. All
+  // of it is modulo 2^32.
+  Value *split(Value *value, uint32_t &constant, unsigned depth = 0) {
     auto *operation = dyn_cast<Instruction>(value);
     if (!operation || depth > kMaxDepth || operation->getNumOperands() != 2) return nullptr;
     Value *left = operation->getOperand(0), *right = operation->getOperand(1);
@@ -42,16 +44,16 @@ class Splitter {
       case Instruction::Add:
         return split_sum(left, right, constant, depth);
       case Instruction::Shl:
-        return split_scaled(operation, left, right, constant, depth);
+        return split_scaled(left, right, constant, depth);
       default:
         return nullptr;
     }
   }
 
  private:
-  Value *split_sum(Value *left, Value *right, uint64_t &constant, unsigned depth) {
+  Value *split_sum(Value *left, Value *right, uint32_t &constant, unsigned depth) {
     if (auto *number = dyn_cast<ConstantInt>(right)) {
-      if (!take(number->getZExtValue(), constant)) return nullptr;
+      constant += static_cast<uint32_t>(number->getZExtValue());
       Value *rest = split(left, constant, depth + 1);
       return rest ? rest : left;
     }
@@ -61,20 +63,14 @@ class Splitter {
     return builder.CreateAdd(left_rest ? left_rest : left, right_rest ? right_rest : right);
   }
 
-  Value *split_scaled(
-      Instruction *, Value *left, Value *right, uint64_t &constant, unsigned depth) {
+  Value *split_scaled(Value *left, Value *right, uint32_t &constant, unsigned depth) {
     auto *shift = dyn_cast<ConstantInt>(right);
     if (!shift || shift->getZExtValue() > 15) return nullptr;
-    uint64_t part = 0;
+    uint32_t part = 0;
     Value *rest = split(left, part, depth + 1);
-    if (!rest || !take(part << shift->getZExtValue(), constant)) return nullptr;
+    if (!rest) return nullptr;
+    constant += part << shift->getZExtValue();
     return builder.CreateShl(rest, right);
-  }
-
-  static bool take(uint64_t part, uint64_t &constant) {
-    if (part + constant >= kUnusedByteLength) return false;
-    constant += part;
-    return true;
   }
 
   IRBuilder<> builder;
@@ -112,13 +108,15 @@ bool parse(Value *pointer, Address &address) {
 bool fold(Instruction &access, unsigned operand) {
   Address address;
   if (!parse(access.getOperand(operand), address)) return false;
-  uint64_t constant = 0;
+  uint32_t constant = 0;
   Value *rest = Splitter(&access).split(address.index->getOperand(0), constant);
-  if (!rest || constant == 0) return false;
+  uint32_t folded = constant % kUnusedByteLength;
+  if (!rest || folded == 0) return false;
   IRBuilder<> builder(&access);
+  if (constant != folded) rest = builder.CreateAdd(rest, builder.getInt32(constant - folded));
   Value *index = builder.CreateZExt(rest, builder.getInt64Ty());
   Value *pointer = builder.CreatePtrAdd(address.base, index);
-  pointer = builder.CreatePtrAdd(pointer, builder.getInt64(address.byte_offset + constant));
+  pointer = builder.CreatePtrAdd(pointer, builder.getInt64(address.byte_offset + folded));
   Value *before = access.getOperand(operand);
   access.setOperand(operand, pointer);
   RecursivelyDeleteTriviallyDeadInstructions(before);

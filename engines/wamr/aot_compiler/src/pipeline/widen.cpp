@@ -92,6 +92,8 @@ void add_phis(BasicBlock &block, Graph &graph, unsigned count, const LoopInfo &l
   }
 }
 
+using Orders = std::map<BasicBlock *, std::vector<Instruction *>>;
+
 class Widener {
  public:
   Widener(Function &function, FunctionAnalysisManager &analyses)
@@ -109,9 +111,10 @@ class Widener {
     for (BasicBlock *block : blocks) add_phis(*block, graph, count, loops);
     if (graph.all().empty()) return false;
     Selection selection(graph, target, loops);
-    selection.drop_unprofitable();
     Orders orders;
-    if (!order(graph, selection, orders)) return false;
+    do selection.drop_unprofitable();
+    while (!order(graph, orders));
+    if (orders.empty()) return false;
     Emitter emitter(graph);
     for (BasicBlock *block : blocks)
       if (auto found = orders.find(block); found != orders.end())
@@ -121,24 +124,19 @@ class Widener {
   }
 
  private:
-  using Orders = std::map<BasicBlock *, std::vector<Instruction *>>;
-
-  // Finds orders for all blocks with groups; gives up groups until there are any. False if none
-  // is left.
-  bool order(Graph &graph, Selection &selection, Orders &orders) {
-    for (bool again = true; again;) {
-      again = false;
-      orders.clear();
-      for (auto &group : graph.all()) {
-        if (group->dropped || !group->merged() || orders.count(group->block())) continue;
-        Schedule found = schedule(*group->block(), graph, aliases, layout);
-        for (Group *stuck : found.stuck) selection.drop(*stuck);
-        again |= !found.stuck.empty();
-        if (again) break;
-        orders[group->block()] = std::move(found.order);
-      }
+  // Finds an order for each block with groups. Groups that there is none for are dropped; false if
+  // there were any.
+  bool order(Graph &graph, Orders &orders) {
+    orders.clear();
+    bool found_all = true;
+    for (auto &group : graph.all()) {
+      if (!group->merged() || orders.count(group->block())) continue;
+      Schedule found = schedule(*group->block(), graph, aliases, layout);
+      for (Group *stuck : found.stuck) stuck->dropped = true;
+      found_all &= found.stuck.empty();
+      orders[group->block()] = std::move(found.order);
     }
-    return !orders.empty();
+    return found_all;
   }
 
   Function &function;

@@ -61,12 +61,19 @@ int64_t shuffle_cost(const Group &group) {
   return bits >= 32 ? 1 : bits == 16 ? 2 : 3;
 }
 
-}  // namespace
-
-Selection::Selection(Graph &graph, const TTI &target, const LoopInfo &loops)
-    : graph(graph), target(target), loops(loops) {
-  connect();
+// Whether it is judged together with its operands: merged, or an order of a merged one's parts.
+bool is_node(const Group &group) {
+  return group.merged() || (group.kind == GroupKind::Permute && group.operands[0]->merged());
 }
+
+// Whether a narrow instruction takes it from memory at no cost, a splat included.
+bool is_from_memory(const Value *value) {
+  while (isa<ShuffleVectorInst, BitCastInst>(value)) value = cast<User>(value)->getOperand(0);
+  if (auto *insert = dyn_cast<InsertElementInst>(value)) value = insert->getOperand(1);
+  return isa<LoadInst>(value);
+}
+
+}  // namespace
 
 size_t Selection::component(size_t index) {
   while (parents[index] != index) index = parents[index] = parents[parents[index]];
@@ -75,16 +82,17 @@ size_t Selection::component(size_t index) {
 
 void Selection::connect() {
   auto &groups = graph.all();
+  parents.clear();
+  inner_uses.clear();
   for (size_t index = 0; index < groups.size(); index++) {
     indices[groups[index].get()] = index;
     parents.push_back(index);
   }
   for (auto &group : groups) {
-    if (!group->merged() && group->kind != GroupKind::Permute) continue;
+    if (!is_node(*group)) continue;
     for (Group *operand : group->operands) {
-      if (!operand) continue;
-      if (operand->merged() || operand->kind == GroupKind::Permute)
-        parents[component(indices[operand])] = component(indices[group.get()]);
+      if (!operand || !is_node(*operand)) continue;
+      parents[component(indices[operand])] = component(indices[group.get()]);
       const Group *source = operand->kind == GroupKind::Permute ? operand->operands[0] : operand;
       if (!group->merged() || !source->merged()) continue;
       for (Value *user : group->parts)
@@ -111,10 +119,13 @@ int64_t Selection::leaf_cost(const Group &group) const {
     case GroupKind::Repeat:
     case GroupKind::Permute:
       return shuffle_cost(group);
-    case GroupKind::Gather:
-      return static_cast<int64_t>(group.parts.size()) - 1;
-    default:
+    case GroupKind::Constant:
+    case GroupKind::Splat:
+    case GroupKind::Single:
       return 0;
+    default:
+      return static_cast<int64_t>(group.parts.size()) - 1 +
+             count_if(group.parts, [](Value *part) { return is_from_memory(part); });
   }
 }
 
@@ -146,30 +157,24 @@ int64_t Selection::extraction_cost(const Group &group) const {
 }
 
 void Selection::drop_unprofitable() {
+  connect();
   auto &groups = graph.all();
   std::vector<int64_t> balance(groups.size());
   std::vector<bool> counted(groups.size());
   for (size_t index = 0; index < groups.size(); index++) {
     Group &group = *groups[index];
-    if (group.dropped || !(group.merged() || group.kind == GroupKind::Permute)) continue;
+    if (!is_node(group)) continue;
     int64_t &sum = balance[component(index)];
     if (group.merged()) sum += weight(group.block()) * (saving(group) - extraction_cost(group));
     else sum -= leaf_weight(group) * leaf_cost(group);
     for (Group *operand : group.operands) {
-      if (!operand || operand->merged() || operand->kind == GroupKind::Permute) continue;
-      if (counted[indices[operand]]) continue;
+      if (!operand || is_node(*operand) || counted[indices[operand]]) continue;
       counted[indices[operand]] = true;
       sum -= leaf_weight(*operand) * leaf_cost(*operand);
     }
   }
   for (size_t index = 0; index < groups.size(); index++)
     if (balance[component(index)] <= 0) groups[index]->dropped = true;
-}
-
-void Selection::drop(Group &group) {
-  size_t lost = component(indices[&group]);
-  for (size_t index = 0; index < parents.size(); index++)
-    if (component(index) == lost) graph.all()[index]->dropped = true;
 }
 
 }  // namespace iwh

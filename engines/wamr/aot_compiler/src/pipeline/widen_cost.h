@@ -8,13 +8,13 @@
 
 namespace iwh {
 
-// Drops the groups that would not pay, with everything that is connected to them.
+// Which groups pay. Those that are connected by their operands are judged together.
 class Selection {
  public:
-  Selection(Graph &graph, const llvm::TargetTransformInfo &target, const llvm::LoopInfo &loops);
+  Selection(Graph &graph, const llvm::TargetTransformInfo &target, const llvm::LoopInfo &loops)
+      : graph(graph), target(target), loops(loops) {}
 
   void drop_unprofitable();
-  void drop(Group &group);  // and what is connected to it
 
  private:
   void connect();
@@ -28,7 +28,7 @@ class Selection {
   Graph &graph;
   const llvm::TargetTransformInfo &target;
   const llvm::LoopInfo &loops;
-  llvm::DenseMap<const Group *, size_t> indices;
+  llvm::DenseMap<const Group *, size_t> indices;  // of the groups of the graph
   std::vector<size_t> parents;
   llvm::DenseSet<std::pair<const llvm::User *, const llvm::Value *>> inner_uses;
 };

@@ -30,7 +30,7 @@ bool has_expressions(ArrayRef<Value *> parts) {
 
 Group *Emitter::live_owner(const Value *value) const {
   Group *group = graph.owner(value);
-  return group && !group->dropped ? group : nullptr;
+  return group && group->merged() ? group : nullptr;
 }
 
 void Emitter::emit_block(BasicBlock &block, const std::vector<Instruction *> &order) {

@@ -119,7 +119,7 @@ Group *Graph::make(GroupKind kind, Parts parts) {
   Group *made = group.get();
   groups.push_back(std::move(group));
   known[std::vector<Value *>(parts.begin(), parts.end())] = made;
-  if (made->merged())
+  if (made->mergeable())
     for (Value *part : parts) owners[part] = made;
   return made;
 }
@@ -142,7 +142,7 @@ bool Graph::add_stores(Parts stores) {
 bool Graph::add_phis(Parts phis) {
   if (!fits(phis[0]->getType(), phis.size())) return false;
   if (any_of(phis, [&](Value *phi) { return owner(phi); })) return false;
-  return build_phis(phis)->merged();
+  return build_phis(phis)->mergeable();
 }
 
 Group *Graph::build(Parts parts) {

@@ -21,13 +21,13 @@
 namespace iwh {
 
 enum class GroupKind {
-  // Merged: the parts are instructions that one wide instruction replaces.
+  // Mergeable: the parts are instructions that one wide instruction replaces.
   Operation,
   Load,
   Store,
   Phi,
   Shuffle,
-  // Not merged: the wide value is made from what is there.
+  // Not mergeable: the wide value is made from what is there.
   Constant,
   Splat,   // one scalar in all lanes
   Repeat,  // one part, repeated
@@ -42,10 +42,11 @@ struct Group {
   llvm::SmallVector<Group *, 4> operands;
   llvm::SmallVector<int, 64> mask;     // of Shuffle, Repeat and Permute, in lanes
   llvm::Value *scalar = nullptr;       // of Splat; the source of Repeat
-  llvm::Value *wide = nullptr;         // of merged groups, once emitted
-  bool dropped = false;
+  llvm::Value *wide = nullptr;         // of a merged group, once emitted
+  bool dropped = false;  // put together from its parts instead
 
-  bool merged() const { return kind <= GroupKind::Shuffle; }
+  bool mergeable() const { return kind <= GroupKind::Shuffle; }
+  bool merged() const { return mergeable() && !dropped; }
   llvm::Instruction *first() const { return llvm::cast<llvm::Instruction>(parts[0]); }
   llvm::BasicBlock *block() const { return first()->getParent(); }
 };

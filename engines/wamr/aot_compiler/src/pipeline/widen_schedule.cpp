@@ -68,7 +68,7 @@ class Scheduler {
  private:
   Group *merged_owner(Instruction *instruction) const {
     Group *group = graph.owner(instruction);
-    return group && !group->dropped ? group : nullptr;
+    return group && group->merged() ? group : nullptr;
   }
 
   // The groups on cycles: of the units that never got ready, those that another one waits for.
