@@ -43,10 +43,10 @@ class Model:
 
 
 def magika() -> Model:
-    """File types, about this repository's own front page."""
-    features = MagikaConfig.load().features(ROOT / "README.md")
+    """File types, about a text that hardly ever changes."""
+    features = MagikaConfig.load().features(ROOT / "LICENSE")
     if features is None:
-        raise AssertionError("README.md is too short for Magika")
+        raise AssertionError("LICENSE is too short for Magika")
     return Model(package_file("magika", MODEL_PATH), "bytes", features)
 
 
