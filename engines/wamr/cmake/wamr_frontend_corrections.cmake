@@ -57,15 +57,66 @@ correct(core/iwasm/compilation/aot_compiler.c
 
 # --- Wrong results, which the official tests found.
 
-# The smaller and the larger of two lanes: aot_compiler/src/float_min_max.c.
+# What LLVM and WAMR's choice of smaller and larger lanes leave of a signalling NaN:
+# aot_compiler/src/float_arithmetic.c.
 set(floating_point core/iwasm/compilation/simd/simd_floating_point.c)
 correct(${floating_point} "#include \"simd_common.h\"
 " "#include \"simd_common.h\"
-#include \"float_min_max.h\"
+#include \"float_arithmetic.h\"
 ")
 foreach (type f32x4 f64x2)
   correct(${floating_point}
+    "return simd_v128_float_arith(comp_ctx, func_ctx, arith_op, V128_${type}_TYPE);"
+    "return iwh_aotc_compile_float_arithmetic(comp_ctx, func_ctx, V128_${type}_TYPE, arith_op);")
+  correct(${floating_point}
     "    return run_min ? simd_float_min(comp_ctx, func_ctx, V128_${type}_TYPE)
                    : simd_float_max(comp_ctx, func_ctx, V128_${type}_TYPE);"
-    "    return iwh_aotc_compile_min_max(comp_ctx, func_ctx, V128_${type}_TYPE, run_min);")
+    "    return iwh_aotc_compile_float_min_max(comp_ctx, func_ctx, V128_${type}_TYPE, run_min);")
 endforeach ()
+correct(core/iwasm/compilation/aot_emit_function.c "#include \"aot_emit_function.h\"
+" "#include \"aot_emit_function.h\"
+#include \"float_arithmetic.h\"
+")
+correct(core/iwasm/compilation/aot_emit_function.c
+  "iwh_aotc_is_inlined(callee)"
+  "iwh_aotc_is_inlined(callee)
+            && !iwh_aotc_has_constant_vector(param_values + 1, param_count)")
+
+# return_call_indirect was an ordinary call: aot_compiler/src/tail_call.c.
+correct(core/iwasm/compilation/aot_llvm.h
+"    LLVMValueRef func_type_indexes;
+"
+"    LLVMValueRef func_type_indexes;
+    bool is_tail_call;
+")
+correct(core/iwasm/compilation/aot_compiler.c
+"                if (!aot_compile_op_call_indirect(comp_ctx, func_ctx, type_idx,
+                                                  tbl_idx))
+                    return false;
+                if (!aot_compile_op_return("
+"                func_ctx->is_tail_call = true;
+                if (!aot_compile_op_call_indirect(comp_ctx, func_ctx, type_idx,
+                                                  tbl_idx))
+                    return false;
+                func_ctx->is_tail_call = false;
+                if (!aot_compile_op_return(")
+set(emit_function core/iwasm/compilation/aot_emit_function.c)
+correct(${emit_function} "#include \"aot_emit_function.h\"
+" "#include \"aot_emit_function.h\"
+#include \"tail_call.h\"
+")
+correct(${emit_function}
+"                                     func_result_count > 0 ? \"ret\" : \"\"))) {
+        aot_set_last_error(\"llvm build call failed.\");
+        goto fail;
+    }
+
+    /* Check whether exception was thrown"
+"                                     func_result_count > 0 ? \"ret\" : \"\"))) {
+        aot_set_last_error(\"llvm build call failed.\");
+        goto fail;
+    }
+    iwh_aotc_end_with_tail_call(
+        comp_ctx, func_ctx, value_ret, llvm_func_type, func_result_count);
+
+    /* Check whether exception was thrown")
