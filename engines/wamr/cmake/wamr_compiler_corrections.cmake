@@ -381,6 +381,13 @@ correct(${compilation}/aot_compiler.c
                 continue;
             func_ctx->is_translated = more = true;
             comp_ctx->part->current_function = i;
+            if (func_ctx->aot_func->code_size > IWH_AOTC_MAX_BODY_BYTE_LENGTH) {
+                aot_set_last_error_v(
+                    \"its body has %u bytes; at most %u are compiled\",
+                    func_ctx->aot_func->code_size,
+                    IWH_AOTC_MAX_BODY_BYTE_LENGTH);
+                return false;
+            }
             if (!aot_compile_func(comp_ctx, i)) {
                 return false;
             }
@@ -413,17 +420,13 @@ correct(${compilation}/aot_emit_aot_file.c
 #include \"stack_usage.h\"")
 
 # --- Small functions that call none, such as fmaxf, are inlined into those that call them, whose
-# own stack checks then cover them.
+# own stack checks then cover them. Very large ones are not optimized.
 
 correct(${compilation}/aot_llvm.c
   "        LLVMAddAttributeAtIndex(func, LLVMAttributeFunctionIndex,
                                 attr_noinline);
         if (!strcmp"
-  "        if (iwh_aotc_is_inlined(aot_func))
-            iwh_aotc_mark_inlined(func);
-        else
-            LLVMAddAttributeAtIndex(func, LLVMAttributeFunctionIndex,
-                                    attr_noinline);
+  "        iwh_aotc_mark_effort(func, aot_func);
         if (!strcmp")
 correct(${compilation}/aot_llvm.c
   "    if (aot_target_precheck_can_use_musttail(comp_ctx)) {

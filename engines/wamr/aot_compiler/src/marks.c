@@ -66,7 +66,13 @@ bool iwh_aotc_is_inlined(const struct WASMFunction *function) {
   return !function->has_op_func_call && function->code_size <= MAX_INLINED_BODY_BYTE_LENGTH;
 }
 
-void iwh_aotc_mark_inlined(LLVMValueRef function) { add_attribute(function, "alwaysinline"); }
+// Twice what the compilers of models make at most; 6 to 12 seconds.
+#define MAX_OPTIMIZED_BODY_BYTE_LENGTH 65536
+
+void iwh_aotc_mark_effort(LLVMValueRef code, const struct WASMFunction *function) {
+  add_attribute(code, iwh_aotc_is_inlined(function) ? "alwaysinline" : "noinline");
+  if (function->code_size > MAX_OPTIMIZED_BODY_BYTE_LENGTH) add_attribute(code, "optnone");
+}
 
 void iwh_aotc_mark_not_inlined(LLVMValueRef call) {
   LLVMContextRef context = LLVMGetTypeContext(LLVMTypeOf(call));

@@ -25,6 +25,9 @@ typedef struct iwh_aotc_part {
   uint32_t current_function;  // being translated, for messages; UINT32_MAX if none is
 } iwh_aotc_part;
 
+// A longer function is refused: it would take minutes.
+#define IWH_AOTC_MAX_BODY_BYTE_LENGTH 524288u
+
 // Creates the target machine. The stack usage file may be NULL.
 LLVMTargetMachineRef iwh_aotc_create_target_machine(
     LLVMTargetRef target, const char *triple, const char *cpu, const char *features,
@@ -46,7 +49,9 @@ LLVMValueRef iwh_aotc_build_stack_pointer(LLVMBuilderRef builder, LLVMModuleRef 
 // Whether a function is inlined where it is called, until so much is in one caller.
 #define IWH_AOTC_MAX_INLINED_BYTE_LENGTH 65536
 bool iwh_aotc_is_inlined(const struct WASMFunction *function);
-void iwh_aotc_mark_inlined(LLVMValueRef function);
+// Says of a function whether to inline it, and whether to optimize it: what LLVM does grows with the
+// square of a function's length and more.
+void iwh_aotc_mark_effort(LLVMValueRef code, const struct WASMFunction *function);
 void iwh_aotc_mark_not_inlined(LLVMValueRef call);
 
 // Inlines what is marked, promotes locals to registers, and then keeps the loads that nothing
