@@ -7,7 +7,6 @@
 #include <llvm/Analysis/AliasAnalysis.h>
 #include <llvm/Analysis/CGSCCPassManager.h>
 #include <llvm/Analysis/LoopAnalysisManager.h>
-#include <llvm/Analysis/LoopInfo.h>
 #include <llvm/Analysis/TargetLibraryInfo.h>
 #include <llvm/IR/Module.h>
 #include <llvm/IR/Verifier.h>
@@ -35,15 +34,6 @@ unsigned widening_bit_width(const iwh_aotc_options &options) {
   bool has_512 = has("+avx512f") && has("+avx512bw") && has("+avx512dq") && has("+avx512vl");
   unsigned widest = has_512 ? 512 : has("+avx2") ? 256 : 128;
   return std::min<unsigned>(options.vector_bit_width, widest);
-}
-
-// Whether a pass runs on a function or a loop: not in one that is too large (marks.c).
-bool may_optimize(const Any &unit) {
-  const Function *function = nullptr;
-  if (const auto *held = any_cast<const Function *>(&unit)) function = *held;
-  if (const auto *held = any_cast<const Loop *>(&unit))
-    function = (*held)->getHeader()->getParent();
-  return !function || !function->hasOptNone();
 }
 
 FunctionPassManager before_simplification(const iwh_aotc_options &options) {
@@ -94,10 +84,7 @@ extern "C" void iwh_aotc_optimize(
   auto *machine = reinterpret_cast<TargetMachine *>(machine_ref);
   PipelineTuningOptions tuning;
   tuning.LoopVectorization = tuning.LoopInterleaving = tuning.SLPVectorization = true;
-  PassInstrumentationCallbacks callbacks;
-  callbacks.registerShouldRunOptionalPassCallback(
-      [](StringRef, Any unit) { return may_optimize(unit); });
-  PassBuilder builder(machine, tuning, std::nullopt, &callbacks);
+  PassBuilder builder(machine, tuning);
   LoopAnalysisManager loops;
   FunctionAnalysisManager functions;
   CGSCCAnalysisManager components;

@@ -123,6 +123,12 @@ int64_t Selection::leaf_cost(const Group &group) const {
     case GroupKind::Splat:
     case GroupKind::Single:
       return 0;
+    case GroupKind::Splats: {
+      // One load each, as in the narrow operations, and all but one are blended in.
+      SmallPtrSet<Value *, 4> scalars;
+      for (Value *part : group.parts) scalars.insert(splat_scalar(part));
+      return 2 * static_cast<int64_t>(scalars.size()) - 1;
+    }
     default:
       return static_cast<int64_t>(group.parts.size()) - 1 +
              count_if(group.parts, [](Value *part) { return is_from_memory(part); });

@@ -140,14 +140,9 @@ Value *Emitter::make_leaf(Group &group, IRBuilder<> &builder) {
     case GroupKind::Constant:
       if (has_expressions(group.parts)) return concatenateVectors(builder, group.parts);
       return concatenate(group.parts);
-    case GroupKind::Splat: {
-      auto *type = wide_type(group.parts[0]->getType(), group.parts.size());
-      unsigned scalar_bits = group.scalar->getType()->getPrimitiveSizeInBits();
-      return builder.CreateBitCast(
-          builder.CreateVectorSplat(
-              type->getPrimitiveSizeInBits().getFixedValue() / scalar_bits, group.scalar),
-          type);
-    }
+    case GroupKind::Splat:
+    case GroupKind::Splats:
+      return make_splats(group, builder);
     case GroupKind::Repeat:
       return builder.CreateShuffleVector(group.scalar, group.mask);
     case GroupKind::Single:
@@ -157,6 +152,26 @@ Value *Emitter::make_leaf(Group &group, IRBuilder<> &builder) {
     default:
       return concatenateVectors(builder, group.parts);
   }
+}
+
+// Fills all lanes with the first part's scalar, and then the lanes of the parts with another one.
+Value *Emitter::make_splats(Group &group, IRBuilder<> &builder) {
+  auto *type = wide_type(group.parts[0]->getType(), group.parts.size());
+  Value *first = splat_scalar(group.parts[0]);
+  unsigned lanes = type->getPrimitiveSizeInBits().getFixedValue() /
+                   first->getType()->getPrimitiveSizeInBits().getFixedValue();
+  unsigned part_lanes = lanes / group.parts.size();
+  Value *wide = builder.CreateVectorSplat(lanes, first);
+  SmallPtrSet<Value *, 4> done = {first};
+  for (Value *part : group.parts) {
+    Value *scalar = splat_scalar(part);
+    if (!done.insert(scalar).second) continue;
+    SmallVector<int, 64> mask;
+    for (unsigned lane = 0; lane < lanes; lane++)
+      mask.push_back(splat_scalar(group.parts[lane / part_lanes]) == scalar ? lanes + lane : lane);
+    wide = builder.CreateShuffleVector(wide, builder.CreateVectorSplat(lanes, scalar), mask);
+  }
+  return builder.CreateBitCast(wide, type);
 }
 
 void Emitter::complete_phi(Group &group) {

@@ -25,6 +25,7 @@ class Emitter {
   llvm::Value *operand(Group &group, unsigned index, llvm::IRBuilder<> &builder);
   llvm::Value *value_of(Group &group, llvm::IRBuilder<> &builder);
   llvm::Value *make_leaf(Group &group, llvm::IRBuilder<> &builder);
+  llvm::Value *make_splats(Group &group, llvm::IRBuilder<> &builder);
   void complete_phi(Group &group);
   void extract_parts(Group &group);
 

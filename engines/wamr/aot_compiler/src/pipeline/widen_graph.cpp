@@ -36,25 +36,6 @@ bool equal_operations(const Instruction &left, const Instruction &right) {
   return true;
 }
 
-// The scalar that fills all lanes of a vector, or null. Bit casts in between are looked through,
-// since wasm's load32_splat is an integer one.
-Value *splat_scalar(Value *value) {
-  if (auto *cast = dyn_cast<BitCastInst>(value)) value = cast->getOperand(0);
-  auto *shuffle = dyn_cast<ShuffleVectorInst>(value);
-  if (!shuffle) return nullptr;
-  Value *source = shuffle->getOperand(0);
-  unsigned lane_bits = source->getType()->getScalarSizeInBits();
-  if (auto *cast = dyn_cast<BitCastInst>(source)) source = cast->getOperand(0);
-  auto *insert = dyn_cast<InsertElementInst>(source);
-  if (!insert) return nullptr;
-  auto *lane = dyn_cast<ConstantInt>(insert->getOperand(2));
-  unsigned period = source->getType()->getScalarSizeInBits() / lane_bits;
-  if (!lane || !lane->isZero() || period == 0) return nullptr;
-  for (auto [position, from] : enumerate(shuffle->getShuffleMask()))
-    if (from >= 0 && static_cast<unsigned>(from) != position % period) return nullptr;
-  return insert->getOperand(1);
-}
-
 unsigned likeness(const Value *left, const Value *right) {
   if (left == right) return 4;
   if (isa<Constant>(left) && isa<Constant>(right)) return 2;
@@ -80,6 +61,24 @@ bool all_parts(ArrayRef<Value *> parts, Predicate predicate) {
 }
 
 }  // namespace
+
+// Bit casts in between are looked through, since wasm's load32_splat is an integer one.
+Value *splat_scalar(Value *value) {
+  if (auto *cast = dyn_cast<BitCastInst>(value)) value = cast->getOperand(0);
+  auto *shuffle = dyn_cast<ShuffleVectorInst>(value);
+  if (!shuffle) return nullptr;
+  Value *source = shuffle->getOperand(0);
+  unsigned lane_bits = source->getType()->getScalarSizeInBits();
+  if (auto *cast = dyn_cast<BitCastInst>(source)) source = cast->getOperand(0);
+  auto *insert = dyn_cast<InsertElementInst>(source);
+  if (!insert) return nullptr;
+  auto *lane = dyn_cast<ConstantInt>(insert->getOperand(2));
+  unsigned period = source->getType()->getScalarSizeInBits() / lane_bits;
+  if (!lane || !lane->isZero() || period == 0) return nullptr;
+  for (auto [position, from] : enumerate(shuffle->getShuffleMask()))
+    if (from >= 0 && static_cast<unsigned>(from) != position % period) return nullptr;
+  return insert->getOperand(1);
+}
 
 MemoryPlace memory_place(Value *pointer, const DataLayout &layout) {
   MemoryPlace place;
@@ -145,6 +144,18 @@ bool Graph::add_phis(Parts phis) {
   return build_phis(phis)->mergeable();
 }
 
+namespace {
+
+bool are_splats(ArrayRef<Value *> parts) {
+  Value *first = splat_scalar(parts[0]);
+  return first && all_of(parts, [&](Value *part) {
+    Value *scalar = splat_scalar(part);
+    return scalar && scalar->getType() == first->getType();
+  });
+}
+
+}  // namespace
+
 Group *Graph::build(Parts parts) {
   auto found = known.find(std::vector<Value *>(parts.begin(), parts.end()));
   if (found != known.end()) return found->second;
@@ -152,6 +163,7 @@ Group *Graph::build(Parts parts) {
     return make(GroupKind::Constant, parts);
   if (all_parts(parts, [&](Value *part) { return part == parts[0]; }))
     return build_same(parts[0], parts);
+  if (are_splats(parts)) return make(GroupKind::Splats, parts);
   if (depth < kMaxDepth && groups.size() < kMaxGroups) {
     depth++;
     Group *group = build_instructions(parts);

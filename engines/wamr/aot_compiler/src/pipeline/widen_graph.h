@@ -30,6 +30,7 @@ enum class GroupKind {
   // Not mergeable: the wide value is made from what is there.
   Constant,
   Splat,   // one scalar in all lanes
+  Splats,  // a scalar for each part
   Repeat,  // one part, repeated
   Single,  // one part, as it is
   Permute, // parts of one other group, in another order
@@ -62,6 +63,9 @@ struct MemoryPlace {
   }
 };
 MemoryPlace memory_place(llvm::Value *pointer, const llvm::DataLayout &layout);
+
+// The scalar that fills all lanes of a vector, or null. It can be as long as several lanes.
+llvm::Value *splat_scalar(llvm::Value *value);
 
 // The vector of `count` times the lanes of `type`.
 llvm::FixedVectorType *wide_type(llvm::Type *type, size_t count);
