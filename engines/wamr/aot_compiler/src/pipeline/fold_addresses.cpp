@@ -2,9 +2,11 @@
 //
 // Compilers write `i32.add base, 496` where a load could have `offset=496`. A 32-bit addition may
 // wrap, so LLVM cannot see that neighbouring accesses are neighbours. Folding is sound because no
-// program uses the first 64 KiB of its memory: where base + C wraps, the true address lies below C.
-// The folded address then lies above 4 GiB, in the guard pages, and the access traps. Of a constant
-// of more than 16 bits, or a negative one, the lower 16 bits are folded, and the others stay.
+// program uses the first 64 KiB of its memory: where base + C wraps, the true address lies below C
+// plus the access's own offset, so the two together must not exceed 64 KiB. (An array at a fixed
+// place is all offset, and its index, base + C, may well wrap.) The folded address then lies above
+// 4 GiB, in the guard pages, and the access traps. Of a constant of more than 16 bits, or a negative
+// one, the lower 16 bits are folded, and the others stay.
 //
 // Only addresses that are loaded from or stored to by the guest's own code are folded. A pointer
 // that goes to a function of the runtime was checked in 32 bits and must stay what was checked.
@@ -111,7 +113,7 @@ bool fold(Instruction &access, unsigned operand) {
   uint32_t constant = 0;
   Value *rest = Splitter(&access).split(address.index->getOperand(0), constant);
   uint32_t folded = constant % kUnusedByteLength;
-  if (!rest || folded == 0) return false;
+  if (!rest || folded == 0 || folded + address.byte_offset > kUnusedByteLength) return false;
   IRBuilder<> builder(&access);
   if (constant != folded) rest = builder.CreateAdd(rest, builder.getInt32(constant - folded));
   Value *index = builder.CreateZExt(rest, builder.getInt64Ty());

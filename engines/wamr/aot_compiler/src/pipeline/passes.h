@@ -16,6 +16,12 @@ struct PairwisePass : llvm::PassInfoMixin<PairwisePass> {
   llvm::PreservedAnalyses run(llvm::Function &function, llvm::FunctionAnalysisManager &analyses);
 };
 
+// Keeps LLVM's SLP vectorizer from taking unsigned conversions apart, which it does wrongly. Runs
+// directly before it.
+struct GuardConversionsPass : llvm::PassInfoMixin<GuardConversionsPass> {
+  llvm::PreservedAnalyses run(llvm::Function &function, llvm::FunctionAnalysisManager &analyses);
+};
+
 // Merges groups of equal 128-bit operations into 256- and 512-bit ones.
 struct WidenPass : llvm::PassInfoMixin<WidenPass> {
   explicit WidenPass(unsigned bit_width) : bit_width(bit_width) {}

@@ -55,6 +55,7 @@ FunctionPassManager widening(const iwh_aotc_options &options) {
   if (!options.explicit_bounds_checks) passes.addPass(iwh::FoldAddressesPass());
   passes.addPass(EarlyCSEPass(true));
   // Some compilers keep a vector's lanes in scalars: they are vectors again before they are merged.
+  passes.addPass(iwh::GuardConversionsPass());
   passes.addPass(SLPVectorizerPass());
   passes.addPass(InstCombinePass());
   passes.addPass(EarlyCSEPass(true));
@@ -83,7 +84,8 @@ extern "C" void iwh_aotc_optimize(
   Module &module = *unwrap(module_ref);
   auto *machine = reinterpret_cast<TargetMachine *>(machine_ref);
   PipelineTuningOptions tuning;
-  tuning.LoopVectorization = tuning.LoopInterleaving = tuning.SLPVectorization = true;
+  tuning.LoopVectorization = tuning.LoopInterleaving = true;
+  tuning.SLPVectorization = false;  // it stands before the widening, with a guard in front
   PassBuilder builder(machine, tuning);
   LoopAnalysisManager loops;
   FunctionAnalysisManager functions;
