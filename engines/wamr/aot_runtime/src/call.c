@@ -45,12 +45,14 @@ iwh_wamr_aot_outcome iwh_wamr_aot_call(
     return IWH_WAMR_AOT_TRAPPED;
   }
   iwh_call call = {.instance = instance, .previous = iwh_current_call};
+  atomic_signal_fence(memory_order_seq_cst);  // from here on a signal handler reads it
   iwh_current_call = &call;
   iwh_interruption_begin(instance);
   iwh_entered entered = iwh_enter(
       &call, function->code, instance->execution, arguments, function->parameter_count);
   bool interrupted = iwh_interruption_end(instance);
   iwh_current_call = call.previous;
+  atomic_signal_fence(memory_order_seq_cst);
   if (call.trap) {
     say(call.trap, message, message_capacity);
     return IWH_WAMR_AOT_TRAPPED;

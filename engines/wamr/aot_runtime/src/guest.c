@@ -91,10 +91,21 @@ bool iwh_guest_enlarge_memory(AOTModuleInstance *native, uint32_t delta_page_cou
 // Code compares before it asks for memory.copy and memory.fill. The compiler's own copies, made of
 // a loop's stores, rely on the guard pages as the stores did: they may fault.
 
+static void begin_copy(iwh_call *call, const iwh_place *place) {
+  atomic_signal_fence(memory_order_seq_cst);
+  call->copying_for = place;
+  atomic_signal_fence(memory_order_seq_cst);
+}
+
+static void end_copy(iwh_call *call) {
+  atomic_signal_fence(memory_order_seq_cst);
+  call->copying_for = NULL;
+}
+
 void *iwh_guest_set(void *to, int value, size_t byte_length) {
   iwh_call *call = iwh_current_call;
-  iwh_place place = IWH_CALLER;
-  call->copying_for = &place;
+  const iwh_place place = IWH_CALLER;
+  begin_copy(call, &place);
   for (size_t done = 0; done < byte_length;) {
     size_t left = byte_length - done;
     size_t chunk = left < CHUNK_BYTE_LENGTH ? left : CHUNK_BYTE_LENGTH;
@@ -102,7 +113,7 @@ void *iwh_guest_set(void *to, int value, size_t byte_length) {
     done += chunk;
     leave_if_interrupted();
   }
-  call->copying_for = NULL;
+  end_copy(call);
   return to;
 }
 
@@ -127,15 +138,15 @@ static void move_down(char *to, const char *from, size_t byte_length) {
 
 void *iwh_guest_move(void *to, const void *from, size_t byte_length) {
   iwh_call *call = iwh_current_call;
-  iwh_place place = IWH_CALLER;
-  call->copying_for = &place;
+  const iwh_place place = IWH_CALLER;
+  begin_copy(call, &place);
   // Chunks that overlap are moved in the order in which none is overwritten before it is read.
   if ((uintptr_t)to - (uintptr_t)from < byte_length) {
     move_down(to, from, byte_length);
   } else {
     move_up(to, from, byte_length);
   }
-  call->copying_for = NULL;
+  end_copy(call);
   return to;
 }
 

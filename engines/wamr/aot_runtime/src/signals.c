@@ -119,7 +119,8 @@ static bool install_interruption(void) {
 }
 
 bool iwh_signals_install(char *message, uint32_t message_capacity) {
-  // Without SA_NODEFER a handler beneath could not raise the signal again to end the process.
+  // SA_NODEFER, because a handler beneath may raise the signal once more to end the process, as
+  // faulthandler does.
   struct sigaction action = {.sa_sigaction = on_fault};
   action.sa_flags = SA_SIGINFO | SA_ONSTACK | SA_NODEFER;
   sigemptyset(&action.sa_mask);
