@@ -154,7 +154,7 @@ def _large_stacks() -> Iterator[None]:
     """Threads that start meanwhile have stacks that are large enough for LLVM."""
     with _STACK_SIZE_LOCK:
         before = threading.stack_size()
-        if 0 < before < _STACK_BYTE_LENGTH or before == 0:
+        if before < _STACK_BYTE_LENGTH:  # 0 is the default, which may be anything
             threading.stack_size(_STACK_BYTE_LENGTH)
         try:
             yield
