@@ -92,3 +92,7 @@ correct(${loader_file}
         return !!(module->import_memories[0].mem_type.flags & MEMORY64_FLAG);
     else if (module->memory_count > 0)"
   "    if (module->memory_count > 0)")
+# A damaged count had up to 4 GiB allocated and cleared before the bytes were found to be missing.
+correct(${loader_file}
+  "if (size >= UINT32_MAX || !(mem = wasm_runtime_malloc((uint32)size))) {"
+  "if (size >= (512u << 20) || !(mem = wasm_runtime_malloc((uint32)size))) {")
