@@ -20,7 +20,7 @@ WITH_CARGO = cargo --version > /dev/null 2>&1 \
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 
 .DEFAULT_GOAL := help
-.PHONY: help venv engines spec-tests demo demo-2 test test-onnx test-orders test-support check format wheels clean
+.PHONY: help venv engines spec-tests demo demo-2 test test-onnx test-orders test-support fuzz-aot check format wheels clean
 
 help: ## lists the targets
 	@sed -n 's/^\([a-z0-9-]*\):.*## /\1: /p' $(MAKEFILE_LIST) | awk -F': ' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -68,6 +68,10 @@ test-orders: $(STAMP) ## traps in all engines at once, opened in some 200 orders
 test-support: $(STAMP) ## rebuilds the kernels' support library and compares it with the committed one
 	$(PIP) install "ziglang==$$($(BIN)/python -c 'from iree_wasm_hal.compiler.linking.support import build; print(build.ZIGLANG_VERSION)')"
 	$(BIN)/python -m pytest tests/compiler/test_support_library.py -k rebuild
+
+fuzz-aot: $(STAMP) ## compares wamr-aot with wasmtime on random kernels (SECONDS=, SEED=, else goes on)
+	$(NICE) $(BIN)/python tests/aot_fuzz/run_aot_fuzz.py --seconds $(or $(SECONDS),60) \
+	  $(if $(SEED),--seed $(SEED)) --jobs $(WORKERS)
 
 check: $(STAMP) ## format, lint and types
 	$(BIN)/ruff format --check .

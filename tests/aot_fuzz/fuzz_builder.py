@@ -6,7 +6,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from fuzz_kernel import Instruction, Loop
-from fuzz_ops import ACCEPTED, OPS, Op
+from fuzz_ops import ACCEPTED, OPS, UNIT, Op
 
 if TYPE_CHECKING:
     import random
@@ -149,11 +149,12 @@ class Builder:
             return self._far(byte_offset)
         if byte_offset >= 0 and form < 0.55:
             return pointer, byte_offset
-        inner = self.source.choice((0, 0, 16, 4, byte_offset & 0xFF, 1024))
+        inner = self.source.choice((0, 0, 16, UNIT[kind], byte_offset & 0xFF, 1024))
         outer = byte_offset - inner
         if form < 0.9:
             return self.emit(f"move:{kind}", (pointer,), (outer,)), inner
         detour = self.source.choice((64, -64, 4096, 70000, 1 << 20, self.source.getrandbits(32)))
+        detour &= -UNIT[kind]
         first = self.emit(f"move:{kind}", (pointer,), (detour,))
         return self.emit(f"move:{kind}", (first,), (outer - detour,)), inner
 

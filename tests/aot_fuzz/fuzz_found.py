@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -10,10 +9,9 @@ from fuzz_generate import generate
 from fuzz_kernel import Kernel
 from fuzz_process import Worker
 from fuzz_reduce import reduce_kernel
-from fuzz_run import Mode
 
 if TYPE_CHECKING:
-    from fuzz_run import Difference
+    from fuzz_run import Difference, Mode
 
 __all__ = ["REGRESSIONS", "load_regressions", "reduce_and_store"]
 
@@ -55,5 +53,4 @@ def reduce_and_store(seed: int, difference: Difference, mode: Mode, folder: Path
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / f"{difference.kind.replace(' ', '_')}_{seed}.json"
     path.write_text(kernel.to_json())
-    json.loads(path.read_text())
     return path

@@ -10,9 +10,8 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from fuzz_builder import accepts, random_constant, random_immediate
-from fuzz_kernel import Instruction
-from fuzz_ops import OPS, POINTER_OF
-from fuzz_template import Template, random_template
+from fuzz_ops import OPS, POINTER_OF, UNIT
+from fuzz_template import COMBINATIONS, Template, random_template
 
 if TYPE_CHECKING:
     from fuzz_builder import Builder
@@ -21,13 +20,19 @@ if TYPE_CHECKING:
 
 __all__ = ["add_group"]
 
-_SHAPES = ((1, 2), (1, 4), (1, 3), (1, 8), (1, 5), (1, 7), (1, 16), (1, 32), (1, 64), (2, 2),
-           (2, 4), (4, 2), (4, 4), (3, 4), (8, 2), (8, 4), (4, 8), (8, 8), (1, 6), (1, 12))  # fmt: skip
-_WEIGHTS = (6, 12, 4, 10, 2, 2, 6, 2, 1, 6, 8, 6, 8, 3, 4, 3, 3, 1, 2, 2)
+# Rows, columns, and how often.
+_SHAPES = {
+    (1, 2): 6, (1, 3): 4, (1, 4): 12, (1, 5): 2, (1, 6): 2, (1, 7): 2, (1, 8): 10, (1, 12): 2,
+    (1, 16): 6, (1, 32): 2, (1, 64): 1, (2, 2): 6, (2, 4): 8, (3, 4): 3, (4, 2): 6, (4, 4): 8,
+    (4, 8): 3, (8, 2): 4, (8, 4): 3, (8, 8): 1,
+}  # fmt: skip
 _MAX_INSTRUCTIONS = 260
 _STORES = {kind: f"v128.store{suffix}" for kind, suffix in (("v", ""), ("x", ":x"), ("y", ":y"))}
 _STORES |= {"i": "i32.store", "l": "i64.store", "f": "f32.store", "d": "f64.store"}
-_NARROW_STORES = {"i": ("i32.store8", "i32.store16"), "l": ("i64.store32", "i64.store8")}
+_NARROW_STORES: dict[str, tuple[str, ...]] = {
+    "i": ("i32.store8", "i32.store16"),
+    "l": ("i64.store32", "i64.store8"),
+}
 _NARROW_STORES |= {"v": ("v128.store64_lane", "v128.store32_lane", "v128.store8_lane")}
 _NARROW_STORES |= {"x": ("v128.store64_lane:x", "v128.store32_lane:x")}
 
@@ -43,13 +48,12 @@ class _Group:
     mutated: dict[tuple[int, int], Template | None]
     accumulators: dict[tuple[int, int], str]
     step: int = 0
-    pointers: dict[str, list[str]] | None = None
 
 
 def add_group(builder: Builder) -> None:
     """Emits a random group."""
     source = builder.source
-    rows, columns = source.choices(_SHAPES, _WEIGHTS)[0]
+    rows, columns = source.choices(list(_SHAPES), list(_SHAPES.values()))[0]
     loops = source.choice((0, 0, 1, 1, 1, 2)) if builder.trips == 1 else 0
     accumulate = loops > 0 and source.random() < 0.75
     template = random_template(
@@ -64,22 +68,22 @@ def add_group(builder: Builder) -> None:
     if loops == 0:
         _finish(group, _neighbours(group))
         return
-    results = _in_loops(group, loops)
+    _in_loops(group, loops)
+    # Without accumulators the loop has stored its results.
     if template.accumulates is not None:
         _finish(group, group.accumulators)
-    else:
-        builder.pool += list(results.values())[:0]  # registers of a loop that may not have run
 
 
-def _in_loops(group: _Group, loops: int) -> dict[tuple[int, int], str]:
+def _in_loops(group: _Group, loops: int) -> None:
     """One or two loops; the inner one moves the addresses."""
     builder, source = group.builder, group.builder.source
     if loops == 2:
         with builder.loop(source.choice((2, 3, 4)), 4):
-            return _in_loops(group, 1)
+            _in_loops(group, 1)
+        return
     count, trips = source.choice((("i0", 8), ("i0", 8), (2, 2), (3, 3), (8, 8), (1, 1)))
     group.step = source.choice((16, 64, 32, 8, 4 * group.rows, 16 * group.columns, 24, 0))
-    group.step = min(group.step // 8 * 8, 2048 // (builder.trips * trips))
+    group.step = min(group.step, 2048 // (builder.trips * trips)) // 8 * 8
     bumped = source.random() < 0.6
     walking = {kind: list(members) for kind, members in builder.pointers.items()}
     if bumped:
@@ -103,7 +107,6 @@ def _in_loops(group: _Group, loops: int) -> dict[tuple[int, int], str]:
             for kind, members in walking.items():
                 for one in members:
                     builder.emit(f"move:{kind}", (one,), (group.step,), result=one)
-    return results
 
 
 def _start_accumulators(group: _Group) -> None:
@@ -262,12 +265,10 @@ def _finish(group: _Group, results: dict[tuple[int, int], str]) -> None:
 
 def _reduced(builder: Builder, registers: list[str]) -> str:
     """One value of many, pair by pair or one after the other."""
-    from fuzz_template import _COMBINATIONS
-
     kind = registers[0][0]
-    if kind not in _COMBINATIONS:
+    if kind not in COMBINATIONS:
         return registers[0]
-    op = builder.source.choice(_COMBINATIONS[kind])
+    op = builder.source.choice(COMBINATIONS[kind])
     if builder.source.random() < 0.5:
         while len(registers) > 1:
             pairs = zip(registers[::2], registers[1::2], strict=False)
@@ -287,7 +288,7 @@ def _store(group: _Group, results: dict[tuple[int, int], str]) -> None:
     clean = source.random() < 0.25
     first = next(iter(results.values()))
     kind = _stored_type(first[0], clean=clean)
-    unit = {"q": 4, "r": 8}.get(POINTER_OF[kind], 1)
+    unit = UNIT[POINTER_OF[kind]]
     op = _STORES[kind]
     if kind in _NARROW_STORES and source.random() < 0.15:
         op = source.choice(_NARROW_STORES[kind])
@@ -305,7 +306,7 @@ def _store(group: _Group, results: dict[tuple[int, int], str]) -> None:
             value = builder.to_bits(value)
         place = start + row * row_stride + column * stride
         register, offset = builder.address(pointer, place)
-        lane = ()
+        lane: tuple[int, ...] = ()
         if OPS[op].immediate == "memory lane":
             lane = (source.randrange(16 // width),)
         builder.emit(op, (register, value), (offset, *lane))
@@ -330,7 +331,3 @@ def _permuted(builder: Builder, places: list[tuple[int, int]]) -> list[tuple[int
         start = source.randrange(len(places))
         places = places[start:] + places[:start]
     return places
-
-
-assert all(isinstance(op, str) for op in _STORES.values())
-assert Instruction

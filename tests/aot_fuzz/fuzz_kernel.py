@@ -10,7 +10,7 @@ import json
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from fuzz_ops import ACCEPTED, OPS
+from fuzz_ops import ACCEPTED, OPS, UNIT
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -156,6 +156,10 @@ def _check(instruction: Instruction) -> None:
         fits &= 0 <= immediate[0] < op.width
     elif op.immediate == "memory lane":
         fits &= 0 <= immediate[1] < 16 // op.width
+    elif op.immediate == "delta":
+        fits &= immediate[0] % UNIT[op.result] == 0
+    if op.immediate.startswith("memory"):
+        fits &= 0 <= immediate[0] < 2**32 and immediate[0] % UNIT[op.operands[0]] == 0
     if not fits:
         raise InvalidKernelError(f"{instruction}: the instruction is {op}")
 

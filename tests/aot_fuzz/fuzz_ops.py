@@ -27,7 +27,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-__all__ = ["ACCEPTED", "OPS", "POINTER_OF", "VALUE_TYPE", "Op", "named"]
+__all__ = ["ACCEPTED", "OPS", "POINTER_OF", "UNIT", "VALUE_TYPE", "Op", "named"]
 
 VALUE_TYPE = {
     **dict.fromkeys("ipqr", 0x7F),
@@ -46,6 +46,9 @@ POINTER_OF = {"v": "p", "i": "p", "l": "p", "x": "q", "f": "q", "y": "r", "d": "
 
 _SHAPES = {"i8": "i8x16", "i16": "i16x8", "i32": "i32x4", "i64": "i64x2", "f32": "f32x4"}
 _SHAPES["f64"] = "f64x2"
+
+UNIT = {"p": 1, "q": 4, "r": 8}
+"""By how many bytes addresses of a region may differ."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from fuzz_builder import accepts, random_immediate, random_shuffle
+from fuzz_builder import random_immediate, random_shuffle
 from fuzz_kernel import If
-from fuzz_ops import OPS, POINTER_OF
+from fuzz_ops import OPS, POINTER_OF, UNIT
 
 if TYPE_CHECKING:
     from fuzz_builder import Builder
@@ -51,7 +51,7 @@ def _random_access(builder: Builder, name: str) -> None:
     source, op = builder.source, OPS[name]
     kind = op.operands[0]
     pointer = source.choice(builder.pointers[kind])
-    unit = {"q": 4, "r": 8}.get(kind, 1)
+    unit = UNIT[kind]
     if source.random() < 0.2:
         index = builder.operand("i", builder.pool)
         if index:
@@ -133,16 +133,13 @@ def add_tail(builder: Builder) -> None:
         condition = builder.emit(f"{prefix}.{'lt' if kind in 'fd' else 'lt_s'}", (value, other))
         joined = builder.register(kind)
         branch = If(condition)
-        for body, operation in ((branch.then, "add"), (branch.otherwise, "mul")):
+        for branch_body, operation in ((branch.then, "add"), (branch.otherwise, "mul")):
             with builder.collected() as statements:
                 builder.emit(f"{prefix}.{operation}", (value, other), result=joined)
                 if source.random() < 0.3:
                     builder.emit(store, (where[1], value), (unit * source.randrange(9),))
-            body += statements
+            branch_body.extend(statements)
         builder.body.append(branch)
         builder.emit(f"{prefix}.add", (total, joined), result=total)
         builder.emit(store, (where[1], joined), (unit * source.choice((0, 0, 4, 8)),))
     builder.pool.append(total)
-
-
-assert accepts

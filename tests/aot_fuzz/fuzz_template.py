@@ -6,13 +6,13 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from fuzz_builder import COMPARISONS, accepts, ops_of, random_immediate
-from fuzz_ops import OPS, POINTER_OF
+from fuzz_ops import OPS, POINTER_OF, UNIT
 
 if TYPE_CHECKING:
     import random
     from collections.abc import Sequence
 
-__all__ = ["DOMAINS", "Leaf", "Step", "Template", "random_template"]
+__all__ = ["COMBINATIONS", "DOMAINS", "Leaf", "Step", "Template", "random_template"]
 
 DOMAINS: tuple[tuple[tuple[str, ...], str], ...] = (
     (("f32",), "xxxv"),
@@ -56,7 +56,7 @@ _LOADS = {
     for kind in "vxyilfd"
 }
 _FAVOURED = {kind: [name for name in _LOADS[kind] if OPS[name].width == 16] for kind in "vxy"}
-_COMBINATIONS = {
+COMBINATIONS = {
     "v": ("i32x4.add", "i8x16.add", "i16x8.add_sat_s", "v128.xor", "i32x4.max_s", "i64x2.add"),
     "x": ("f32x4.add", "f32x4.max", "f32x4.mul", "f32x4.pmin"),
     "y": ("f64x2.add", "f64x2.min", "f64x2.pmax"),
@@ -191,7 +191,7 @@ def _random_leaf(source: random.Random, kind: str, rows: int, columns: int) -> L
     if rows == 1:
         by_column = by_column or source.random() < 0.8
     width = OPS[op].width
-    unit = {"q": 4, "r": 8}.get(POINTER_OF[kind], 1)
+    unit = UNIT[POINTER_OF[kind]]
     strides = [width] * 6 + [2 * width, width + unit, max(unit, width // 2), -width, 32, 4 * unit]
     stride = source.choice(strides)
     stride -= stride % unit
@@ -234,8 +234,8 @@ def _combine_unused(source: random.Random, template: Template) -> None:
         if at in used or source.random() < 0.3:
             continue
         kind = template.types[-1]
-        if template.types[at] == kind and kind in _COMBINATIONS:
-            op = source.choice(_COMBINATIONS[kind])
+        if template.types[at] == kind and kind in COMBINATIONS:
+            op = source.choice(COMBINATIONS[kind])
             template.steps.append(Step(op, (at, len(template.types) - 1), ()))
 
 
@@ -244,10 +244,10 @@ def _accumulate(source: random.Random, template: Template) -> None:
     step = template.steps[-1]
     kind = OPS[step.op].result
     places = [at for at, one in enumerate(OPS[step.op].operands) if accepts(one, kind)]
-    if not places or kind not in _COMBINATIONS or source.random() < 0.6:
-        if kind not in _COMBINATIONS:
+    if not places or kind not in COMBINATIONS or source.random() < 0.6:
+        if kind not in COMBINATIONS:
             return
         at = len(template.types) - 1
-        template.steps.append(Step(source.choice(_COMBINATIONS[kind]), (at, at), ()))
+        template.steps.append(Step(source.choice(COMBINATIONS[kind]), (at, at), ()))
         places = [0, 1]
     template.accumulates = (len(template.steps) - 1, source.choice(places))

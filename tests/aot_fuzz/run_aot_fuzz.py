@@ -51,12 +51,12 @@ class _Run:
 
     def __init__(self, arguments: argparse.Namespace) -> None:
         self._engine: str | None = arguments.engine
-        self._next = arguments.seed
+        self._next: int = arguments.seed
         self._end = arguments.seed + arguments.count if arguments.count else None
         self._deadline = time.monotonic() + arguments.seconds if arguments.seconds else None
         self._lock = threading.Lock()
         self._done: set[int] = set()
-        self.first = arguments.seed
+        self.first: int = arguments.seed
         self.counts: collections.Counter[str] = collections.Counter()
         self.found: list[tuple[int, str]] = []
 
