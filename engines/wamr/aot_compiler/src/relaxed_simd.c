@@ -2,9 +2,8 @@
 // allows: the one that is cheap on x86, which is wasmtime's too, except where noted. The CPU has
 // SSE 4.1 (module.c sees to it), so that only madd and dot with add have two forms.
 //
-// What LLVM's SLP vectorizer can merge into wider vectors is plain IR (fma, compare and select,
-// and/or, saturating conversions). The rest are calls of x86 intrinsics, which it cannot merge; all
-// of these have forms of 256 and 512 bits that work on each 128 bits alike:
+// What is plain IR (fma, compare and select, and/or, saturating conversions) merges into wider
+// vectors as it is; the x86 intrinsics have wide forms, which pipeline/widen_calls.cpp knows:
 //
 //   swizzle        llvm.x86.ssse3.pshuf.b.128       signed trunc  llvm.x86.sse2.cvttps2dq
 //   q15mulr        llvm.x86.ssse3.pmul.hr.sw.128    dot           llvm.x86.ssse3.pmadd.ub.sw.128
@@ -181,8 +180,10 @@ static bool compile_dot_add(AOTCompContext *comp_ctx, AOTFuncContext *func_ctx) 
   LLVMTypeRef types[] = {V128_i8x16_TYPE, V128_i8x16_TYPE, V128_i32x4_TYPE};
   LLVMValueRef operands[3];
   if (!pop(comp_ctx, func_ctx, 3, types, operands)) return false;
-  bool has_vnni = has_feature(comp_ctx, "+avxvnni") ||
-                  (has_feature(comp_ctx, "+avx512vnni") && has_feature(comp_ctx, "+avx512vl"));
+  // The 512-bit form, which merging leads to, is in AVX-512's extension alone.
+  bool has_vnni = has_feature(comp_ctx, "+avx512f")
+                      ? has_feature(comp_ctx, "+avx512vnni") && has_feature(comp_ctx, "+avx512vl")
+                      : has_feature(comp_ctx, "+avxvnni");
   if (has_vnni) {
     // Accumulator, unsigned bytes, signed bytes.
     LLVMValueRef reordered[] = {operands[2], operands[1], operands[0]};

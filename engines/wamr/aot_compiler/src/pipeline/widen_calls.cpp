@@ -31,6 +31,10 @@ constexpr TargetForms kTargetForms[] = {
      Intrinsic::x86_avx512_packuswb_512},
     {Intrinsic::x86_sse41_packusdw, Intrinsic::x86_avx2_packusdw,
      Intrinsic::x86_avx512_packusdw_512},
+    // Relaxed SIMD. The widest form of the second one has operands of its own.
+    {Intrinsic::x86_avx512_vpdpbusd_128, Intrinsic::x86_avx512_vpdpbusd_256,
+     Intrinsic::x86_avx512_vpdpbusd_512},
+    {Intrinsic::x86_sse2_cvttps2dq, Intrinsic::x86_avx_cvtt_ps2dq_256, Intrinsic::not_intrinsic},
 };
 
 }  // namespace
