@@ -1,7 +1,7 @@
 # Finds LLVM: sets LLVM_CONFIG, LLVM_VERSION, LLVM_INCLUDE_DIR and LLVM_LIBRARIES (static ones).
 #
-# LLVM 22 is the reference. With 19 to 21 the compiler builds, but does not widen: their SLP
-# vectorizer crashes where it is asked to merge vectors.
+# LLVM 22 is the reference. With 19 to 21 the compiler builds, but is not to be asked for wider
+# vectors (iwh_aotc_can_widen): what merges them was tested with 22 alone.
 
 set(LLVM_DIR_HINT "" CACHE PATH "Folder of an LLVM installation, such as /usr/lib/llvm-22")
 set(llvm_hints ${LLVM_DIR_HINT})
