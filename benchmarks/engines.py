@@ -19,8 +19,8 @@ Third table, f32 and int8 matrix products of 512x512x512, one thread unless it s
 
 onnxruntime runs on one thread in the same rounds. Times are CPU time of the process: on an idle
 machine that is the time on the clock, since one thread works and none waits, and on a busy one it
-is nearly right. What two workers do is on the clock and needs an idle machine; so do the first
-three columns of the first table.
+is nearly right. The first table and what several workers do are on the clock and need an idle
+machine, or real-time priority (``chrt -f 5 python benchmarks/engines.py``).
 """
 
 from __future__ import annotations
