@@ -113,7 +113,9 @@ bool fold(Instruction &access, unsigned operand) {
   uint32_t constant = 0;
   Value *rest = Splitter(&access).split(address.index->getOperand(0), constant);
   uint32_t folded = constant % kUnusedByteLength;
-  if (!rest || folded == 0 || folded + address.byte_offset > kUnusedByteLength) return false;
+  uint64_t byte_length = access.getDataLayout().getTypeStoreSize(getLoadStoreType(&access));
+  uint64_t end = folded + address.byte_offset + byte_length;
+  if (!rest || folded == 0 || end > kUnusedByteLength) return false;
   IRBuilder<> builder(&access);
   if (constant != folded) rest = builder.CreateAdd(rest, builder.getInt32(constant - folded));
   Value *index = builder.CreateZExt(rest, builder.getInt64Ty());
