@@ -146,8 +146,13 @@ def test_two_workers_or_a_clear_no(load_on: LoadOn, engine_name: str) -> None:
             load_on(threads=2)
 
 
-_OFFERS = ("wasm32-simd128,wasm32", "wasm32,wasm32-simd128", "wasm32-simd128,wasm32-simd128-wide")
-_OFFERS += ("wasm32-simd128-wide,wasm32-simd128,wasm32", "wasm32-simd128-wide,wasm32")
+_OFFERS = (
+    "wasm32-simd128,wasm32",
+    "wasm32,wasm32-simd128",
+    "wasm32-simd128,wasm32-simd128-wide",
+    "wasm32-simd128-wide,wasm32-simd128,wasm32",
+    "wasm32-simd128-wide,wasm32",
+)
 
 
 @pytest.mark.parametrize("targets", _OFFERS)
