@@ -33,7 +33,8 @@ NOT_MEASURED = "null"
 def plugin_engines() -> list[str]:
     """Engines that this repository has plugins for."""
     projects = ROOT.glob("plugins/*/pyproject.toml")
-    return sorted(path.parent.name for path in projects if path.parent.name != NOT_MEASURED)
+    folders = (path.parent.name for path in projects)
+    return sorted(name.replace("_", "-") for name in folders if name != NOT_MEASURED)
 
 
 def installed_engines() -> list[str]:
