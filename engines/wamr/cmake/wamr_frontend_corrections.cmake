@@ -120,3 +120,20 @@ correct(${emit_function}
         comp_ctx, func_ctx, value_ret, llvm_func_type, func_result_count);
 
     /* Check whether exception was thrown")
+
+# --- Slow code.
+
+# Truncations converted lane by lane: aot_compiler/src/float_truncation.c.
+set(conversions core/iwasm/compilation/simd/simd_conversions.c)
+correct(${conversions} "#include \"simd_common.h\"
+" "#include \"simd_common.h\"
+#include \"float_truncation.h\"
+")
+correct(${conversions}
+"    LLVMValueRef result;
+    if (!(result = simd_trunc_sat(comp_ctx, func_ctx,
+                                  is_signed ? \"llvm.fptosi.sat.v4i32.v4f32\""
+"    LLVMValueRef result;
+    return iwh_aotc_compile_trunc_sat_f32x4(comp_ctx, func_ctx, is_signed);
+    if (!(result = simd_trunc_sat(comp_ctx, func_ctx,
+                                  is_signed ? \"llvm.fptosi.sat.v4i32.v4f32\"")

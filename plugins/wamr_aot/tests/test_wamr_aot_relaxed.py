@@ -194,6 +194,52 @@ def _with_types(expression: str, prefix: str) -> str:
     return f"({expression})"
 
 
+_STRICT = {
+    "i32x4.relaxed_trunc_f32x4_s": "i32x4.trunc_sat_f32x4_s",
+    "i32x4.relaxed_trunc_f32x4_u": "i32x4.trunc_sat_f32x4_u",
+    "f32x4.relaxed_min": "f32x4.min",
+    "f32x4.relaxed_max": "f32x4.max",
+    "f64x2.relaxed_min": "f64x2.min",
+    "f64x2.relaxed_max": "f64x2.max",
+}
+
+
+@pytest.mark.parametrize("name", _STRICT)
+def test_strict_counterpart(engine: Engine, name: str) -> None:
+    """The lowering of these is ours, too, in place of WAMR's; merged as well."""
+    instruction = next(one for one in INSTRUCTIONS if one.name == name)
+    operands = instruction.operands()
+    arguments = " ".join(f"${number}" for number in range(len(operands)))
+    wasm = _vectors(f"({_STRICT[name]} {arguments})", len(operands))
+    found = _run(engine, wasm, operands, instruction.result)
+    assert _same(found, instruction.alternatives(*operands)[0]).all()
+
+
+@pytest.mark.parametrize(
+    ("shape", "bits", "quiet"),
+    [("f32x4", 0x7FA00000, 0x400000), ("f64x2", 0x7FF4000000000000, 0x8000000000000)],
+)
+@pytest.mark.parametrize(
+    "expression",
+    ["add $0 -0", "sub $0 0", "mul $0 1", "mul 1 $0", "div $0 1", "min $0 0", "max $0 $0"],
+)
+def test_signalling_nan_becomes_quiet(
+    engine: Engine, shape: str, bits: int, quiet: int, expression: str
+) -> None:
+    name, *operands = expression.split()
+    lanes = int(shape[-1])
+    operands = [
+        one if one == "$0" else f"(v128.const {shape} {' '.join([one] * lanes)})"
+        for one in operands
+    ]
+    kind = np.uint32 if lanes == 4 else np.uint64
+    wasm = _vectors(f"({shape}.{name} {' '.join(operands)})", 1)
+    found = _run(engine, wasm, (np.full(8 * lanes, bits, kind),), kind)
+    exponent = kind(bits & ~(quiet - 1) & ~(quiet >> 1)) & ~kind(quiet)
+    assert (found & exponent == exponent).all()
+    assert (found & kind(quiet) != 0).all()
+
+
 class TestModules:
     def test_instructions_in_branches(self, engine: Engine) -> None:
         # The compiler skips over a block's instructions to find where it ends.

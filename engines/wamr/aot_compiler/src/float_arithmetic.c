@@ -4,16 +4,30 @@
 
 #include "simd/simd_common.h"
 
+static bool is_zero_or_one(uint64 lane, bool is_single) {
+  if (is_single) {
+    uint32 low = (uint32)lane << 1, high = (uint32)(lane >> 32) << 1;  // without signs
+    return low == 0 || low == 0x7f000000 || high == 0 || high == 0x7f000000;
+  }
+  return lane << 1 == 0 || lane << 1 == 0x7fe0000000000000;
+}
+
 // Whether the operand is a constant that LLVM may drop an operation for, with all that it does to a
-// NaN: a zero of a sum, a one of a product.
-static bool may_be_dropped(LLVMValueRef operand, LLVMTypeRef type) {
+// NaN: a zero of a sum, a one of a product. The constant is two integers of 64 bits, or a cast of
+// those, which LLVM leaves as it is here.
+static bool may_be_dropped(LLVMValueRef operand, bool is_single) {
   if (!LLVMIsConstant(operand)) return false;
-  for (unsigned index = 0; index < LLVMGetVectorSize(type); index++) {
+  while (LLVMIsAConstantExpr(operand)) operand = LLVMGetOperand(operand, 0);
+  for (unsigned index = 0; index < LLVMGetVectorSize(LLVMTypeOf(operand)); index++) {
     LLVMValueRef lane = LLVMGetAggregateElement(operand, index);
     LLVMBool inexact;
-    if (!lane || !LLVMIsAConstantFP(lane)) continue;
-    double value = fabs(LLVMConstRealGetDouble(lane, &inexact));
-    if (value == 0 || value == 1) return true;
+    if (!lane) return true;
+    if (LLVMIsAConstantFP(lane)) {
+      double value = fabs(LLVMConstRealGetDouble(lane, &inexact));
+      if (value == 0 || value == 1) return true;
+    } else if (LLVMIsAConstantInt(lane)) {
+      if (is_zero_or_one(LLVMConstIntGetZExtValue(lane), is_single)) return true;
+    }
   }
   return false;
 }
@@ -50,8 +64,9 @@ bool iwh_aotc_compile_float_arithmetic(
   LLVMValueRef right = simd_pop_v128_and_bitcast(comp_ctx, func_ctx, type, "right");
   LLVMValueRef left = simd_pop_v128_and_bitcast(comp_ctx, func_ctx, type, "left");
   if (!left || !right) return false;
-  bool is_kept = (may_be_dropped(left, type) && !is_quiet(right)) ||
-                 (may_be_dropped(right, type) && !is_quiet(left));
+  bool is_single = type == V128_f32x4_TYPE;
+  bool is_kept = (may_be_dropped(left, is_single) && !is_quiet(right)) ||
+                 (may_be_dropped(right, is_single) && !is_quiet(left));
   LLVMValueRef result =
       is_kept ? emit_kept(comp_ctx, func_ctx, operation, type, left, right)
               : LLVMBuildBinOp(comp_ctx->builder, opcodes[operation], left, right, "result");
