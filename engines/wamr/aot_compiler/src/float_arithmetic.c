@@ -60,7 +60,11 @@ bool iwh_aotc_compile_float_arithmetic(
     AOTCompContext *comp_ctx, AOTFuncContext *func_ctx, LLVMTypeRef type,
     FloatArithmetic operation) {
   static const LLVMOpcode opcodes[] = {
-      [FLOAT_ADD] = LLVMFAdd, [FLOAT_SUB] = LLVMFSub, [FLOAT_MUL] = LLVMFMul, [FLOAT_DIV] = LLVMFDiv};
+      [FLOAT_ADD] = LLVMFAdd,
+      [FLOAT_SUB] = LLVMFSub,
+      [FLOAT_MUL] = LLVMFMul,
+      [FLOAT_DIV] = LLVMFDiv,
+  };
   LLVMValueRef right = simd_pop_v128_and_bitcast(comp_ctx, func_ctx, type, "right");
   LLVMValueRef left = simd_pop_v128_and_bitcast(comp_ctx, func_ctx, type, "left");
   if (!left || !right) return false;

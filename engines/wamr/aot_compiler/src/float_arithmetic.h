@@ -8,8 +8,8 @@
 
 #include "aot_compiler.h"
 
-// Each pops two vectors of that type and pushes the result. False, with WAMR's last error set, if it
-// fails.
+// Each pops two vectors of that type and pushes the result. False, with WAMR's last error set, if
+// it fails.
 
 // The sum, difference, product or quotient of each two lanes.
 bool iwh_aotc_compile_float_arithmetic(

@@ -81,7 +81,8 @@ static bool push(AOTCompContext *comp_ctx, AOTFuncContext *func_ctx, LLVMValueRe
 // Calls an x86 intrinsic. Its types are asked for, since they differ between releases of LLVM: the
 // operands are 128 bits in any case.
 static LLVMValueRef call_intrinsic(
-    AOTCompContext *comp_ctx, AOTFuncContext *func_ctx, const char *name, LLVMValueRef const *operands) {
+    AOTCompContext *comp_ctx, AOTFuncContext *func_ctx, const char *name,
+    LLVMValueRef const *operands) {
   unsigned identifier = LLVMLookupIntrinsicID(name, strlen(name));
   if (!identifier) return NULL;
   LLVMValueRef function = LLVMGetIntrinsicDeclaration(func_ctx->module, identifier, NULL, 0);
@@ -158,8 +159,8 @@ static bool compile_trunc(
          push(comp_ctx, func_ctx, call_intrinsic(comp_ctx, func_ctx, name, &operand));
 }
 
-// pmaddubsw: products of bytes, added in pairs with saturation, which no operands of eight and seven
-// bits meet.
+// pmaddubsw: products of bytes, added in pairs with saturation, which operands of eight and seven
+// bits never meet.
 static LLVMValueRef emit_dot(
     AOTCompContext *comp_ctx, AOTFuncContext *func_ctx, LLVMValueRef const *operands) {
   // The unsigned operand of pmaddubsw is the first one: wasm's second one, of seven bits.
