@@ -15,6 +15,7 @@ _CUSTOM, _IMPORTS, _MEMORIES, _EXPORTS = 0, 2, 5, 7
 _FUNCTION, _TABLE, _MEMORY, _GLOBAL = range(4)
 _FUNCTION_NAMES = 1
 _HAS_MAXIMUM, _SHARED, _INDEX64 = 1, 2, 4
+_MAX_NUMBER_BIT_LENGTH = 64
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,7 +132,7 @@ def _read_function_names(reader: Reader, names: dict[int, str]) -> None:
 
 
 class Reader:
-    """Reads numbers and names at ``offset``; beyond the end it raises IndexError."""
+    """Reads numbers and names at ``offset``; beyond the end, or of an endless one, IndexError."""
 
     def __init__(self, data: bytes, offset: int) -> None:
         self._data = data
@@ -150,13 +151,13 @@ class Reader:
 
     def u32(self) -> int:
         """An unsigned LEB128 number, of 32 bits or, as a limit of a 64-bit memory, of 64."""
-        value = shift = 0
-        while True:
+        value = 0
+        for shift in range(0, _MAX_NUMBER_BIT_LENGTH, 7):  # a longer one would take long to read
             byte = self.byte()
             value |= (byte & 0x7F) << shift
-            shift += 7
             if byte < 0x80:
                 return value
+        raise IndexError(self.offset)
 
     def name(self) -> str:
         """A name behind its length."""
