@@ -55,7 +55,6 @@ class ModuleCompiler:
     def __init__(self, compiler: Compiler, wasm: bytes) -> None:
         self._compiler = compiler
         self._lib = lib = compiler.lib
-        self._wasm = wasm
         message = ffi.new("char[]", MESSAGE_CAPACITY)
         pointer = lib.iwh_aotc_module_load(wasm, len(wasm), message, MESSAGE_CAPACITY)
         if not pointer:

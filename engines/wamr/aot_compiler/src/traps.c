@@ -59,9 +59,7 @@ static void keep_callers(LLVMValueRef function) {
 void iwh_aotc_prepare_traps(LLVMModuleRef module) {
   for (LLVMValueRef function = LLVMGetFirstFunction(module); function;
        function = LLVMGetNextFunction(function)) {
-    if (LLVMIsDeclaration(function)) continue;
-    // Innermost loops, which call nothing, keep the register.
-    keep_callers(function);
+    if (!LLVMIsDeclaration(function)) keep_callers(function);
   }
   LLVMValueRef trap_function = LLVMGetNamedFunction(module, TRAP_FUNCTION);
   if (!trap_function) return;
