@@ -36,6 +36,7 @@ _IN_TURN = (
     Mode("wamr-aot", {"vector_bits": "auto", "bounds_checks": "explicit"}),
     None,
 )
+_PROGRESS_S = 60.0
 # Differences after which a run ends: the first ones are to be looked at.
 _ENOUGH = 20
 
@@ -56,7 +57,10 @@ class _Run:
         self._deadline = time.monotonic() + arguments.seconds if arguments.seconds else None
         self._lock = threading.Lock()
         self._done: set[int] = set()
+        self._keeps_state = not arguments.engine
+        self._report_at = time.monotonic() + _PROGRESS_S
         self.first: int = arguments.seed
+        self._below: int = self.first
         self.counts: collections.Counter[str] = collections.Counter()
         self.found: list[tuple[int, str]] = []
 
@@ -70,10 +74,9 @@ class _Run:
     @property
     def next_seed(self) -> int:
         """Below it everything is done."""
-        at = self.first
-        while at in self._done:
-            at += _BATCH
-        return at
+        while self._below in self._done:
+            self._below += _BATCH
+        return self._below
 
     def _take(self) -> int | None:
         with self._lock:
@@ -107,6 +110,17 @@ class _Run:
                 self.found.append((seed, one.mode))
         with self._lock:
             self._done.add(first)
+            self._note_progress()
+
+    def _note_progress(self) -> None:
+        """Keeps where to go on, and says it now and then."""
+        if self._keeps_state:
+            _STATE.parent.mkdir(parents=True, exist_ok=True)
+            _STATE.write_text(json.dumps({"next_seed": self.next_seed}) + "\n")
+        if time.monotonic() > self._report_at:
+            self._report_at = time.monotonic() + _PROGRESS_S
+            count = _BATCH * len(self._done)
+            print(f"{count} kernels, {len(self.found)} differ", file=sys.stderr, flush=True)
 
 
 def _parse() -> argparse.Namespace:
@@ -134,9 +148,6 @@ def main() -> int:
     with ThreadPoolExecutor(arguments.jobs) as pool:
         for future in [pool.submit(run.work) for _ in range(arguments.jobs)]:
             future.result()
-    if not arguments.engine:
-        _STATE.parent.mkdir(parents=True, exist_ok=True)
-        _STATE.write_text(json.dumps({"next_seed": run.next_seed}) + "\n")
     for name, count in sorted(run.counts.items()):
         print(f"{name}: {count} kernels")
     kernels = run.next_seed - run.first
