@@ -146,6 +146,11 @@ iwh_aotc_need_function(AOTCompContext *comp_ctx, uint32 func_index)
 
     if (comp_ctx->func_ctxes[func_index])
         return true;
+    comp_ctx->part->copied_byte_length += comp_data->funcs[func_index]->code_size;
+    if (comp_ctx->part->copied_byte_length > IWH_AOTC_MAX_COPIED_BYTE_LENGTH) {
+        aot_set_last_error(\"it calls too many functions of other parts\");
+        return false;
+    }
     comp_ctx->func_ctxes[func_index] = aot_create_func_context(
         comp_data, comp_ctx, comp_data->funcs[func_index], func_index);
     LLVMPositionBuilderAtEnd(comp_ctx->builder, block);

@@ -14,7 +14,7 @@ ffi: Any = _bindings.ffi
 
 RUNTIME_INTERFACE_VERSION = 1
 """What ``iwh_wamr_aot_interface_version`` gives (engines/wamr/aot_runtime/src/runtime.c)."""
-COMPILER_INTERFACE_VERSION = 1
+COMPILER_INTERFACE_VERSION = 2
 """What ``iwh_aotc_interface_version`` gives (engines/wamr/aot_compiler/src)."""
 
 RETURNED = 0

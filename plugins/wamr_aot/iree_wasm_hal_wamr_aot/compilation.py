@@ -41,6 +41,10 @@ class CompiledParts:
     parts: tuple[bytes, ...]
 
 
+class _TooManyCopiesError(Exception):
+    """The functions call one another so much that parts would copy most of the module."""
+
+
 class ModuleCompiler:
     """A validated module that is to be compiled.
 
@@ -83,7 +87,21 @@ class ModuleCompiler:
             int(lib.iwh_aotc_module_body_byte_length(self._pointer, index))
             for index in range(count)
         ]
-        owners = assign_parts(lengths)
+        try:
+            return self._compile_parts(
+                options, thread_count, report, lengths, assign_parts(lengths)
+            )
+        except _TooManyCopiesError:
+            return self._compile_parts(options, 1, report, lengths, [0] * count)
+
+    def _compile_parts(
+        self,
+        options: CodeOptions,
+        thread_count: int,
+        report: Callable[[int, int], None],
+        lengths: list[int],
+        owners: list[int],
+    ) -> CompiledParts:
         part_count = max(owners, default=0) + 1
         byte_lengths = [0] * part_count
         for owner, byte_length in zip(owners, lengths, strict=True):
@@ -115,9 +133,12 @@ class ModuleCompiler:
         )
         result = ffi.new("iwh_aotc_buffer **")
         message = ffi.new("char[]", MESSAGE_CAPACITY)
-        if not lib.iwh_aotc_compile(
+        outcome = lib.iwh_aotc_compile(
             self._pointer, native_options, wanted, result, message, MESSAGE_CAPACITY
-        ):
+        )
+        if outcome == lib.IWH_AOTC_TOO_MANY_COPIES:
+            raise _TooManyCopiesError
+        if outcome != lib.IWH_AOTC_COMPILED:
             raise WasmCompileError(message_text(message))
         buffer = ffi.gc(result[0], lib.iwh_aotc_buffer_release)
         byte_length = lib.iwh_aotc_buffer_byte_length(buffer)

@@ -9,7 +9,7 @@ import sys
 import threading
 
 import pytest
-from iree_wasm_hal_wamr_aot import compilation, parts
+from iree_wasm_hal_wamr_aot import artifact, compilation, parts
 from wasmtime import wat2wasm
 
 from iree_wasm_hal.engine import Engine, Instance, MemoryType, open_engine
@@ -67,6 +67,28 @@ def test_code_does_not_depend_on_threads() -> None:
         for threads in (1, 2, 5)
     }
     assert len(images) == 1
+
+
+def test_chains_of_calls_are_compiled_as_a_whole() -> None:
+    """Each part would copy all functions that follow, and a long chain would take for ever."""
+    step = "(local.set 0 (i32.mul (local.get 0) (i32.const 5)))" * 100
+    functions = "".join(
+        f"(func $f{index} (param i32) (result i32) {step} (call $f{index + 1} (local.get 0)))"
+        for index in range(100)
+    )
+    wasm = bytes(
+        wat2wasm(f"""(module (import "env" "memory" (memory 1 4)) {functions}
+          (func $f100 (export "f") (param i32) (result i32)
+            (i32.add (local.get 0) (i32.const 1)))
+          (func (export "start") (param i32) (result i32) (call $f0 (local.get 0))))""")
+    )
+    engine = open_engine("wamr-aot")
+    assert len(set(parts.assign_parts([700] * 102))) > 1
+    program = engine.compile(wasm)
+    assert len(set(artifact.decode(program.serialize()).owners)) == 1
+    start = engine.instantiate(program, engine.create_memory(SMALL)).function("start")
+    expected = (3 * pow(5, 100 * 100, 2**32) + 1) % 2**32
+    assert start(3) == expected - (expected >> 31 << 32)
 
 
 def test_threads_are_those_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -39,7 +39,8 @@ def compile_part(
     texts = [ffi.new("char[]", text.encode()) for text in (features, "")]
     options = ffi.new("iwh_aotc_options *", [*texts, vector_bits, False])
     image = ffi.new("iwh_aotc_buffer **")
-    if not lib.iwh_aotc_compile(module, options, wanted, image, message, MESSAGE_CAPACITY):
+    outcome = lib.iwh_aotc_compile(module, options, wanted, image, message, MESSAGE_CAPACITY)
+    if outcome != lib.IWH_AOTC_COMPILED:
         raise ValueError(message_text(message))
     buffer = ffi.gc(image[0], lib.iwh_aotc_buffer_release)
     return bytes(

@@ -47,10 +47,17 @@ void iwh_aotc_module_release(iwh_aotc_module *module);
 uint32_t iwh_aotc_module_function_count(const iwh_aotc_module *module);
 uint32_t iwh_aotc_module_body_byte_length(const iwh_aotc_module *module, uint32_t index);
 
+typedef enum {
+  IWH_AOTC_COMPILED = 0,
+  IWH_AOTC_FAILED = 1,           // the message says why
+  IWH_AOTC_TOO_MANY_COPIES = 2,  // the module has to be compiled as a whole
+} iwh_aotc_outcome;
+
 // Compiles the functions whose byte in `wanted` is not zero (one byte per function), and private
 // copies of what they call directly, into an image of the whole module in which all other functions
-// trap. False if that fails; the message says why. Thread-safe.
-bool iwh_aotc_compile(
+// trap. Copies are limited: in a long chain of calls each part would copy all that follows.
+// Thread-safe.
+iwh_aotc_outcome iwh_aotc_compile(
     const iwh_aotc_module *module, const iwh_aotc_options *options, const uint8_t *wanted,
     iwh_aotc_buffer **image, char *message, uint32_t message_capacity);
 

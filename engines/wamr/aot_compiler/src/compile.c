@@ -107,7 +107,7 @@ static void release(compilation *self) {
   iwh_aotc_stack_usage_close(&self->stack_usage);
 }
 
-bool iwh_aotc_compile(
+iwh_aotc_outcome iwh_aotc_compile(
     const iwh_aotc_module *module, const iwh_aotc_options *options, const uint8_t *wanted,
     iwh_aotc_buffer **image, char *message, uint32_t message_capacity) {
   compilation self = {
@@ -118,7 +118,7 @@ bool iwh_aotc_compile(
   if (!buffer || !iwh_aotc_stack_usage_open(&self.stack_usage)) {
     free(buffer);
     snprintf(message, message_capacity, "not enough memory");
-    return false;
+    return IWH_AOTC_FAILED;
   }
   self.part.stack_usage = &self.stack_usage;
   bool done = run_guarded(&self);
@@ -132,7 +132,9 @@ bool iwh_aotc_compile(
     if (self.image) wasm_runtime_free(self.image);
   }
   release(&self);
-  return done;
+  if (done) return IWH_AOTC_COMPILED;
+  bool excessive = self.part.copied_byte_length > IWH_AOTC_MAX_COPIED_BYTE_LENGTH;
+  return excessive ? IWH_AOTC_TOO_MANY_COPIES : IWH_AOTC_FAILED;
 }
 
 const uint8_t *iwh_aotc_buffer_data(const iwh_aotc_buffer *buffer) { return buffer->data; }

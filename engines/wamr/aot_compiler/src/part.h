@@ -23,7 +23,11 @@ typedef struct iwh_aotc_part {
   const uint8_t *wanted;
   const struct iwh_aotc_stack_usage *stack_usage;
   uint32_t current_function;  // being translated, for messages; UINT32_MAX if none is
+  uint32_t copied_byte_length;  // of the bodies that other functions needed
 } iwh_aotc_part;
+
+// Of wasm, so that all parts together are a few times the module at most.
+#define IWH_AOTC_MAX_COPIED_BYTE_LENGTH 32768u
 
 // A longer function is refused: it would take minutes.
 #define IWH_AOTC_MAX_BODY_BYTE_LENGTH 524288u

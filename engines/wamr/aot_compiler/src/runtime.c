@@ -10,7 +10,7 @@
 #include "wasm_export.h"
 
 // Raised when include/iree_wasm_hal_wamr_aotc.h changes; the plugin knows one.
-#define INTERFACE_VERSION 1
+#define INTERFACE_VERSION 2
 
 static pthread_once_t started_once = PTHREAD_ONCE_INIT;
 static bool started;
