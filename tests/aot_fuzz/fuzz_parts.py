@@ -17,7 +17,8 @@ __all__ = ["add_soup", "add_tail", "add_transposition"]
 _ANY = [
     name
     for name, op in OPS.items()
-    if op.group not in ("address", "copy", "relaxed") and not op.immediate.startswith("memory")
+    if op.group not in ("address", "copy", "relaxed", "relaxed rest")
+    and not op.immediate.startswith("memory")
 ]
 _ACCESSES = [name for name, op in OPS.items() if op.immediate.startswith("memory")]
 

@@ -46,6 +46,8 @@ RELAXED_DOMAINS: tuple[tuple[tuple[str, ...], str], ...] = (
     (("relaxed", "f32"), "xxx"),
     (("relaxed", "f64"), "yy"),
     (("relaxed",), "xy"),
+    (("relaxed rest", "i32", "i64"), "vv"),
+    (("relaxed rest", "f32", "f64"), "xyv"),
 )
 """Those that only modules with relaxed SIMD have."""
 
