@@ -70,8 +70,8 @@ class ModuleCompiler:
     ) -> CompiledParts:
         """Generates the code.
 
-        An interruption of the calling thread ends it at once; parts that are being compiled end by
-        themselves.
+        An interruption of the calling thread ends it at once; parts that are being compiled end
+        before LLVM's next pass.
 
         Args:
             options: What code to generate.
@@ -87,12 +87,20 @@ class ModuleCompiler:
             int(lib.iwh_aotc_module_body_byte_length(self._pointer, index))
             for index in range(count)
         ]
+        reached = -1
+
+        def report_progress(done: int, total: int) -> None:
+            nonlocal reached
+            if done > reached:  # the second attempt begins anew
+                reached = done
+                report(done, total)
+
         try:
             return self._compile_parts(
-                options, thread_count, report, lengths, assign_parts(lengths)
+                options, thread_count, report_progress, lengths, assign_parts(lengths)
             )
         except _TooManyCopiesError:
-            return self._compile_parts(options, 1, report, lengths, [0] * count)
+            return self._compile_parts(options, 1, report_progress, lengths, [0] * count)
 
     def _compile_parts(
         self,
@@ -112,10 +120,16 @@ class ModuleCompiler:
         with _started(min(thread_count, part_count)) as start:
             wanted = [owned_functions(owners, part) for part in range(part_count)]
             results = start(lambda one: self._compile_part(options, one), wanted)
-            for byte_length, image in zip(byte_lengths, results, strict=True):
-                parts.append(image)
-                done += byte_length
-                report(done, total)
+            try:
+                for byte_length, image in zip(byte_lengths, results, strict=True):
+                    parts.append(image)
+                    done += byte_length
+                    report(done, total)
+            except _TooManyCopiesError:
+                raise
+            except BaseException:  # Ctrl-C too: the interpreter ends only after its threads
+                self._lib.iwh_aotc_module_cancel(self._pointer)
+                raise
         return CompiledParts(tuple(owners), tuple(parts))
 
     def _compile_part(self, options: CodeOptions, wanted: bytes) -> bytes:
@@ -159,8 +173,12 @@ def _started(thread_count: int) -> Iterator[Any]:
     pool = ThreadPoolExecutor(thread_count, thread_name_prefix="wamr-aot-compile")
 
     def start(function: Callable[[bytes], bytes], items: list[bytes]) -> Iterator[bytes]:
-        with _large_stacks():  # the pool starts its threads as it is given work
-            return pool.map(function, items)
+        try:
+            with _large_stacks():  # the pool starts its threads as it is given work
+                return pool.map(function, items)
+        except RuntimeError:  # no more threads are to be had, nor is memory for their stacks
+            pool.shutdown(wait=False, cancel_futures=True)
+            return map(function, items)
 
     try:
         yield start

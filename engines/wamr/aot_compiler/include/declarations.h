@@ -42,6 +42,9 @@ iwh_aotc_module *iwh_aotc_module_load(
     const uint8_t *wasm, size_t byte_length, char *message, uint32_t message_capacity);
 void iwh_aotc_module_release(iwh_aotc_module *module);
 
+// Ends all compilations of the module, those that run before their next pass. For any thread.
+void iwh_aotc_module_cancel(iwh_aotc_module *module);
+
 // Functions that the module defines; imported ones are not counted, and every index here is into
 // these.
 uint32_t iwh_aotc_module_function_count(const iwh_aotc_module *module);
@@ -54,7 +57,7 @@ typedef enum {
 } iwh_aotc_outcome;
 
 // Compiles the functions whose byte in `wanted` is not zero (one byte per function), and private
-// copies of what they call directly, into an image of the whole module in which all other functions
+// copies of what these call, directly or by way of others, into an image of the whole module in which all other functions
 // trap. Copies are limited: in a long chain of calls each part would copy all that follows.
 // Thread-safe.
 iwh_aotc_outcome iwh_aotc_compile(

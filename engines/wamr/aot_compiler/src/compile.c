@@ -85,6 +85,7 @@ static bool run_guarded(compilation *self) {
     return false;
   }
   iwh_aotc_set_landing(&landing);
+  iwh_aotc_set_cancellation(&self->module->cancelled);
   bool done = run(self);
   iwh_aotc_set_landing(NULL);
   return done && !*iwh_aotc_failure();
@@ -102,6 +103,7 @@ static void report(const compilation *self, char *message, uint32_t capacity) {
 }
 
 static void release(compilation *self) {
+  iwh_aotc_set_cancellation(NULL);
   if (self->context) aot_destroy_comp_context(self->context);
   if (self->data) aot_destroy_comp_data(self->data);
   iwh_aotc_stack_usage_close(&self->stack_usage);
@@ -114,6 +116,10 @@ iwh_aotc_outcome iwh_aotc_compile(
       .module = module,
       .part = {.options = options, .wanted = wanted, .current_function = UINT32_MAX},
   };
+  if (iwh_aotc_llvm_has_failed()) {
+    snprintf(message, message_capacity, "LLVM failed before in this process; start a new one");
+    return IWH_AOTC_FAILED;
+  }
   iwh_aotc_buffer *buffer = malloc(sizeof *buffer);
   if (!buffer || !iwh_aotc_stack_usage_open(&self.stack_usage)) {
     free(buffer);

@@ -3,6 +3,7 @@
 #include <llvm-c/Core.h>
 #include <llvm/Support/ErrorHandling.h>
 
+#include <atomic>
 #include <cstdio>
 #include <cstdlib>
 #include <new>
@@ -10,6 +11,8 @@
 namespace {
 
 thread_local jmp_buf *current_landing;
+thread_local const volatile bool *cancellation;
+std::atomic<bool> has_failed;
 thread_local char reason[256];
 
 [[noreturn]] void land(const char *why) {
@@ -20,7 +23,11 @@ thread_local char reason[256];
   longjmp(*landing, 1);
 }
 
-void on_fatal_error(void *, const char *why, bool) { land(why); }
+// Whatever LLVM held, a lock among it, is held for good.
+void on_fatal_error(void *, const char *why, bool) {
+  has_failed = true;
+  land(why);
+}
 
 void on_no_memory(void *, const char *, bool) { land("not enough memory"); }
 
@@ -48,6 +55,14 @@ extern "C" void iwh_aotc_set_landing(jmp_buf *landing) { current_landing = landi
 extern "C" const char *iwh_aotc_failure(void) { return reason; }
 
 extern "C" void iwh_aotc_clear_failure(void) { reason[0] = '\0'; }
+
+extern "C" void iwh_aotc_set_cancellation(const volatile bool *flag) { cancellation = flag; }
+
+extern "C" void iwh_aotc_end_if_cancelled(void) {
+  if (cancellation && *cancellation) land("cancelled");
+}
+
+extern "C" bool iwh_aotc_llvm_has_failed(void) { return has_failed; }
 
 extern "C" void iwh_aotc_watch_context(LLVMContextRef context) {
   LLVMContextSetDiagnosticHandler(context, on_diagnostic, nullptr);

@@ -40,7 +40,9 @@ void iwh_aotc_finish_module(
     LLVMModuleRef module, LLVMTargetMachineRef machine, const iwh_aotc_part *part) {
   for (LLVMValueRef function = LLVMGetFirstFunction(module); function;
        function = LLVMGetNextFunction(function)) {
-    if (!LLVMIsDeclaration(function)) set_target(function, part->options);
+    if (LLVMIsDeclaration(function)) continue;
+    set_target(function, part->options);
+    iwh_aotc_bound_effort(function);
   }
   iwh_aotc_prepare_traps(module);
   iwh_aotc_keep_unused_loads(module);

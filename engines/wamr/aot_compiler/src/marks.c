@@ -66,12 +66,29 @@ bool iwh_aotc_is_inlined(const struct WASMFunction *function) {
   return !function->has_op_func_call && function->code_size <= MAX_INLINED_BODY_BYTE_LENGTH;
 }
 
-// Twice what the compilers of models make at most; 6 to 12 seconds.
+// Twice what the compilers of models make at most; some seconds.
 #define MAX_OPTIMIZED_BODY_BYTE_LENGTH 65536
 
 void iwh_aotc_mark_effort(LLVMValueRef code, const struct WASMFunction *function) {
   add_attribute(code, iwh_aotc_is_inlined(function) ? "alwaysinline" : "noinline");
   if (function->code_size > MAX_OPTIMIZED_BODY_BYTE_LENGTH) add_attribute(code, "optnone");
+}
+
+#define MAX_OPTIMIZED_EDGE_COUNT 1500
+
+// Some of LLVM's passes take time by the cube of the branches: a net of 600 loops took 17 seconds.
+void iwh_aotc_bound_effort(LLVMValueRef function) {
+  unsigned edge_count = 0;
+  for (LLVMBasicBlockRef block = LLVMGetFirstBasicBlock(function); block;
+       block = LLVMGetNextBasicBlock(block)) {
+    LLVMValueRef end = LLVMGetBasicBlockTerminator(block);
+    if (end) edge_count += LLVMGetNumSuccessors(end);
+  }
+  if (edge_count <= MAX_OPTIMIZED_EDGE_COUNT) return;
+  unsigned inlined = LLVMGetEnumAttributeKindForName("alwaysinline", strlen("alwaysinline"));
+  LLVMRemoveEnumAttributeAtIndex(function, LLVMAttributeFunctionIndex, inlined);
+  add_attribute(function, "noinline");
+  add_attribute(function, "optnone");
 }
 
 void iwh_aotc_mark_not_inlined(LLVMValueRef call) {

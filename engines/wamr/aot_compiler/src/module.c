@@ -36,6 +36,8 @@ void iwh_aotc_module_release(iwh_aotc_module *module) {
   free(module);
 }
 
+void iwh_aotc_module_cancel(iwh_aotc_module *module) { module->cancelled = true; }
+
 uint32_t iwh_aotc_module_function_count(const iwh_aotc_module *module) {
   return module->native->function_count;
 }

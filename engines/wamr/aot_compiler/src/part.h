@@ -57,6 +57,8 @@ bool iwh_aotc_is_inlined(const struct WASMFunction *function);
 // square of a function's length and more.
 void iwh_aotc_mark_effort(LLVMValueRef code, const struct WASMFunction *function);
 void iwh_aotc_mark_not_inlined(LLVMValueRef call);
+// Leaves a translated function unoptimized whose control flow would take LLVM too long.
+void iwh_aotc_bound_effort(LLVMValueRef function);
 
 // Inlines what is marked, promotes locals to registers, and then keeps the loads that nothing
 // needs: out of bounds, they trap.

@@ -11,6 +11,7 @@
 #include <llvm/IR/Module.h>
 #include <llvm/IR/Verifier.h>
 #include <llvm/Passes/PassBuilder.h>
+#include <llvm/Passes/StandardInstrumentations.h>
 #include <llvm/Support/CBindingWrapping.h>
 #include <llvm/Support/ErrorHandling.h>
 #include <llvm/Target/TargetMachine.h>
@@ -21,6 +22,7 @@
 #include <llvm/Transforms/Scalar/SimplifyCFG.h>
 #include <llvm/Transforms/Vectorize/SLPVectorizer.h>
 
+#include "../failure.h"
 #include "passes.h"
 
 using namespace llvm;
@@ -86,7 +88,12 @@ extern "C" void iwh_aotc_optimize(
   PipelineTuningOptions tuning;
   tuning.LoopVectorization = tuning.LoopInterleaving = true;
   tuning.SLPVectorization = false;  // it stands before the widening, with a guard in front
-  PassBuilder builder(machine, tuning);
+  PassInstrumentationCallbacks callbacks;
+  OptNoneInstrumentation skip_unoptimized(false);
+  skip_unoptimized.registerCallbacks(callbacks);
+  callbacks.registerBeforeNonSkippedPassCallback(
+      [](StringRef, Any) { iwh_aotc_end_if_cancelled(); });
+  PassBuilder builder(machine, tuning, std::nullopt, &callbacks);
   LoopAnalysisManager loops;
   FunctionAnalysisManager functions;
   CGSCCAnalysisManager components;

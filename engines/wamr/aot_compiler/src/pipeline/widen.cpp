@@ -28,20 +28,23 @@ struct Seed {
   StoreInst *store;
 };
 
-// The stores of a block, sorted by place, per object and type.
-std::map<std::tuple<Value *, Value *, Type *>, std::vector<Seed>> stores_of(
-    BasicBlock &block, const DataLayout &layout) {
-  std::map<std::tuple<Value *, Value *, Type *>, std::vector<Seed>> runs;
+// The stores of a block, sorted by place, per object and type. The runs are in the order of their
+// first stores, so that the same program gives the same code each time.
+std::vector<std::vector<Seed>> stores_of(BasicBlock &block, const DataLayout &layout) {
+  std::vector<std::vector<Seed>> runs;
+  std::map<std::tuple<Value *, Value *, Type *>, size_t> known;
   for (Instruction &instruction : block) {
     auto *store = dyn_cast<StoreInst>(&instruction);
     if (!store || !store->isSimple()) continue;
     auto *type = dyn_cast<FixedVectorType>(store->getValueOperand()->getType());
     if (!type || type->getPrimitiveSizeInBits().getFixedValue() != kPartBits) continue;
     MemoryPlace place = memory_place(store->getPointerOperand(), layout);
-    runs[{place.base, place.index, type}].push_back({place.byte_offset, store});
+    auto [found, is_new] = known.try_emplace({place.base, place.index, type}, runs.size());
+    if (is_new) runs.emplace_back();
+    runs[found->second].push_back({place.byte_offset, store});
   }
   for (auto &run : runs)
-    std::stable_sort(run.second.begin(), run.second.end(), [](const Seed &left, const Seed &right) {
+    std::stable_sort(run.begin(), run.end(), [](const Seed &left, const Seed &right) {
       return left.byte_offset < right.byte_offset;
     });
   return runs;
@@ -51,7 +54,7 @@ void add_stores(BasicBlock &block, Graph &graph, unsigned count, const DataLayou
   for (auto &run : stores_of(block, layout)) {
     SmallVector<Value *, 4> group;
     int64_t next = 0;
-    for (const Seed &seed : run.second) {
+    for (const Seed &seed : run) {
       if (seed.byte_offset != next) group.clear();
       group.push_back(seed.store);
       next = seed.byte_offset + kPartBits / 8;
@@ -78,6 +81,7 @@ unsigned opcode_of(const Value *value) {
 void add_phis(BasicBlock &block, Graph &graph, unsigned count, const LoopInfo &loops) {
   const Loop *loop = loops.getLoopFor(&block);
   if (!loop || loop->getHeader() != &block) return;
+  // Only looked up: its order is that of addresses, which differ from run to run.
   std::map<std::pair<Type *, unsigned>, SmallVector<Value *, 4>> alike;
   for (PHINode &phi : block.phis()) {
     auto *type = dyn_cast<FixedVectorType>(phi.getType());
