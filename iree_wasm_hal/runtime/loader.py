@@ -84,7 +84,9 @@ def load(
     _refuse_inline_hal(program, name)
     indexes = open_parameters(parameters or {})
     formats = _kernel_formats(program)
-    with contextlib.ExitStack() as cleanup, observe_compilation(progress):
+    # Without a function of its own, an observer that the caller installed goes on.
+    observing = observe_compilation(progress) if progress else contextlib.nullcontext()
+    with contextlib.ExitStack() as cleanup, observing:
         if device is None:
             opened = _engine(engine, cleanup)
             memory64 = bool(formats) and all(one.index64 for one in formats)
