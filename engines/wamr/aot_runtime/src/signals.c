@@ -71,7 +71,8 @@ static bool handle(int signal_number, const siginfo_t *information, ucontext_t *
 static void hand_on(int signal_number, siginfo_t *information, void *context) {
   size_t index = 0;
   while (fault_signals[index] != signal_number) index++;
-  const struct sigaction *next = &beneath[index];
+  const struct sigaction present = beneath[index], *next = &present;
+  if (next->sa_flags & SA_RESETHAND) beneath[index] = (struct sigaction){.sa_handler = SIG_DFL};
   if (next->sa_flags & SA_SIGINFO) {
     next->sa_sigaction(signal_number, information, context);
   } else if (next->sa_handler == SIG_DFL || next->sa_handler == SIG_IGN) {
