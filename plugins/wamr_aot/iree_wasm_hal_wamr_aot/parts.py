@@ -1,8 +1,8 @@
 """Cuts a program's functions into parts that are compiled by themselves, each on some core.
 
 A part brings private copies of the functions that its own call, and those in turn, so that LLVM may
-inline across the cut; only calls through a table reach another part. The cut depends on the program alone: the
-machine code is the same however many threads compiled it.
+inline across the cut; only calls through a table reach another part. The cut depends on the program
+alone: the machine code is the same however many threads compiled it.
 """
 
 from __future__ import annotations
