@@ -86,7 +86,11 @@ correct(${compilation}/aot_llvm.c
                   comp_ctx->stack_usage_file))) {")
 correct(${compilation}/aot_compiler.c
   "aot_apply_llvm_new_pass_manager(comp_ctx, comp_ctx->module);"
-  "iwh_aotc_finish_module(comp_ctx->module, comp_ctx->target_machine, comp_ctx->part);")
+  "iwh_aotc_finish_module(comp_ctx->module, comp_ctx->target_machine, comp_ctx->part);
+        if (iwh_aotc_is_cancelled()) {
+            aot_set_last_error(\"cancelled\");
+            return false;
+        }")
 correct(${compilation}/aot_llvm.c
   "aot_check_simd_compatibility(comp_ctx->target_arch, tmp);"
   "strstr(features, \"+sse4.1\") != NULL;")

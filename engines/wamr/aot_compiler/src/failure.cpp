@@ -11,7 +11,7 @@
 namespace {
 
 thread_local jmp_buf *current_landing;
-thread_local const volatile bool *cancellation;
+thread_local const bool *cancellation;
 std::atomic<bool> has_failed;
 thread_local char reason[256];
 
@@ -56,10 +56,10 @@ extern "C" const char *iwh_aotc_failure(void) { return reason; }
 
 extern "C" void iwh_aotc_clear_failure(void) { reason[0] = '\0'; }
 
-extern "C" void iwh_aotc_set_cancellation(const volatile bool *flag) { cancellation = flag; }
+extern "C" void iwh_aotc_set_cancellation(const bool *flag) { cancellation = flag; }
 
-extern "C" void iwh_aotc_end_if_cancelled(void) {
-  if (cancellation && *cancellation) land("cancelled");
+extern "C" bool iwh_aotc_is_cancelled(void) {
+  return cancellation && __atomic_load_n(cancellation, __ATOMIC_RELAXED);
 }
 
 extern "C" bool iwh_aotc_llvm_has_failed(void) { return has_failed; }

@@ -24,9 +24,8 @@ const char *iwh_aotc_failure(void);
 void iwh_aotc_clear_failure(void);
 
 // A flag by which other threads end what this thread compiles; NULL for none.
-void iwh_aotc_set_cancellation(const volatile bool *flag);
-// Goes to the landing if the flag is set.
-void iwh_aotc_end_if_cancelled(void);
+void iwh_aotc_set_cancellation(const bool *flag);
+bool iwh_aotc_is_cancelled(void);
 
 // Whether LLVM failed in this process in a way that leaves it in an unknown state.
 bool iwh_aotc_llvm_has_failed(void);

@@ -8,7 +8,7 @@
 struct iwh_aotc_module {
   uint8_t *wasm;  // WAMR keeps pointers into it
   struct WASMModule *native;
-  volatile bool cancelled;
+  bool cancelled;  // read and written by several threads, atomically
 };
 
 #endif

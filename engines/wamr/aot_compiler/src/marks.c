@@ -77,6 +77,7 @@ void iwh_aotc_mark_effort(LLVMValueRef code, const struct WASMFunction *function
 #define MAX_OPTIMIZED_EDGE_COUNT 1500
 
 // Some of LLVM's passes take time by the cube of the branches: a net of 600 loops took 17 seconds.
+// A function that is inlined, and whose own stack is therefore not checked, is too short for that.
 void iwh_aotc_bound_effort(LLVMValueRef function) {
   unsigned edge_count = 0;
   for (LLVMBasicBlockRef block = LLVMGetFirstBasicBlock(function); block;

@@ -36,7 +36,9 @@ void iwh_aotc_module_release(iwh_aotc_module *module) {
   free(module);
 }
 
-void iwh_aotc_module_cancel(iwh_aotc_module *module) { module->cancelled = true; }
+void iwh_aotc_module_cancel(iwh_aotc_module *module) {
+  __atomic_store_n(&module->cancelled, true, __ATOMIC_RELAXED);
+}
 
 uint32_t iwh_aotc_module_function_count(const iwh_aotc_module *module) {
   return module->native->function_count;

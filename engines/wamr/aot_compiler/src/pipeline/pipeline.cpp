@@ -91,8 +91,8 @@ extern "C" void iwh_aotc_optimize(
   PassInstrumentationCallbacks callbacks;
   OptNoneInstrumentation skip_unoptimized(false);
   skip_unoptimized.registerCallbacks(callbacks);
-  callbacks.registerBeforeNonSkippedPassCallback(
-      [](StringRef, Any) { iwh_aotc_end_if_cancelled(); });
+  callbacks.registerShouldRunOptionalPassCallback(
+      [](StringRef, Any) { return !iwh_aotc_is_cancelled(); });
   PassBuilder builder(machine, tuning, std::nullopt, &callbacks);
   LoopAnalysisManager loops;
   FunctionAnalysisManager functions;
