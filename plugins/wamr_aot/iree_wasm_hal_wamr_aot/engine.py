@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from iree_wasm_hal.engine import (
@@ -81,7 +82,11 @@ class WamrAotEngine:
         """Loads a trusted image; its conditions and checksum are looked at, its code is not."""
         token = self._open()
         artifact = artifacts.decode(bytes(image))
-        artifacts.check_conditions(artifact, self._conditions, self._llvm_version)
+        conditions = self._conditions
+        if self._llvm_version is None and self._options.vector_bits is None:
+            # Whoever compiled it chose; what the CPU must have for that stands in the artifact.
+            conditions = replace(conditions, vector_bits=artifact.conditions.vector_bits)
+        artifacts.check_conditions(artifact, conditions, self._llvm_version)
         artifacts.check_cpu(artifact, self._library.cpu_features)
         return WamrAotProgram(token, self._library, artifact)
 

@@ -70,7 +70,7 @@ def read_module(wasm: bytes) -> ModuleSummary:
         elif section == _EXPORTS:
             _read_exports(reader, exported)
         elif section == _CUSTOM and reader.name() == "name":
-            _read_function_names(Reader(wasm[:end], reader.offset), summary.names)
+            _read_function_names(Reader(wasm[reader.offset : end], 0), summary.names)
         reader.offset = end
     summary.names = exported | summary.names
     return summary

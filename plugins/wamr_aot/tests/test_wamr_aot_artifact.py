@@ -191,6 +191,7 @@ def test_without_a_compiler_programs_are_loaded(
     program = engine.deserialize(image)
     instance = engine.instantiate(program, engine.create_memory(SMALL))
     assert instance.function("i32_add")(40, 2) == 42
+    engine.deserialize(_changed(image, vector_bits=128))  # by a compiler that merges nothing
     with pytest.raises(EngineUnavailableError) as caught:
         engine.compile(load_module("integers"))
     message = str(caught.value)
