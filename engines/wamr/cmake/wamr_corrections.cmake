@@ -1,4 +1,5 @@
-# Corrects defects of WAMR 2.4.3 in the copy of its sources. The official wasm tests found them.
+# Corrects defects of WAMR 2.4.3 in the copy of its sources, which the official wasm tests and damaged
+# images found, and fits its AOT runtime to ours.
 
 function (correct file wrong right)
   set(path "${WAMR_ROOT_DIR}/${file}")

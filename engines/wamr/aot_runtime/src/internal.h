@@ -98,6 +98,8 @@ struct iwh_call {
   const struct iwh_place *volatile copying_for;
   const char *trap;
 };
+_Static_assert(offsetof(iwh_call, entry_stack_pointer) == 0, "entry.S");
+_Static_assert(offsetof(iwh_call, entry_frame_pointer) == 8, "entry.S");
 
 // A place in guest code.
 typedef struct iwh_place {

@@ -11,8 +11,8 @@
 #include "internal.h"
 #include "wasm_memory.h"
 
-// A 32-bit address, a 32-bit offset, and the 16 bytes of the largest access; rounded up to a page
-// of wasm, and one page of the machine more.
+// A 32-bit address, a 32-bit offset, and the 16 bytes of the largest access, or of the last of those
+// that a merged one stands for; rounded up to a page of wasm, and one page of the machine more.
 #define REACH_BYTE_LENGTH ((8ull << 30) + IWH_PAGE_BYTE_LENGTH)
 
 uint64_t iwh_wamr_aot_region_reserved_byte_length(uint32_t max_page_count, bool guarded) {
