@@ -52,7 +52,8 @@ def _static_library(name: str, debian_package: str) -> Need:
 def _has_llvm() -> bool:
     """Whether what engines/wamr/aot_compiler/llvm.cmake looks for is here."""
     folders = [Path(f"/usr/lib/llvm-{version}") for version in (22, 21, 20, 19)]
-    return any((folder / "lib/libLLVMX86CodeGen.a").exists() for folder in folders)
+    files = ("bin/llvm-config", "lib/libLLVMX86CodeGen.a", "include/llvm-c/Core.h")
+    return any(all((folder / file).exists() for file in files) for folder in folders)
 
 
 def _opens(library: str) -> bool:
