@@ -15,11 +15,19 @@ from onnx import numpy_helper
 
 from engine_speed.factors import Factors
 from engine_speed.stock_products import mlir
+from engine_speed.transformer import (
+    INPUT_NAME,
+    LAYERS,
+    PADDING,
+    TOKENS,
+    VOCABULARY,
+    transformer_encoder,
+)
 
 if TYPE_CHECKING:
     import numpy.typing as npt
 
-__all__ = ["TARGETS", "Inputs", "Model", "magika", "ocr_detector", "squeezenet"]
+__all__ = ["TARGETS", "Inputs", "Model", "magika", "ocr_detector", "squeezenet", "transformer"]
 
 TARGETS = ("wasm32", "wasm32-simd128")
 _SQUEEZENET = "backend/test/data/light/light_squeezenet.onnx"
@@ -61,11 +69,7 @@ def squeezenet() -> Model:
         weights = (deviation * random.standard_normal(shape)).astype(np.float32)
         model.graph.initializer.append(numpy_helper.from_array(weights, node.output[0]))
         model.graph.node.remove(node)
-    path = CACHE / "squeezenet-random-weights.onnx"
-    path.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = path.with_suffix(f".{os.getpid()}")  # other processes read it
-    unfinished.write_bytes(model.SerializeToString())
-    unfinished.replace(path)
+    path = _written(model, "squeezenet-random-weights")
     constants = {initializer.name for initializer in model.graph.initializer}
     (name,) = [value.name for value in model.graph.input if value.name not in constants]
     image = random.standard_normal((1, 3, 224, 224), dtype=np.float32)
@@ -73,9 +77,27 @@ def squeezenet() -> Model:
 
 
 def ocr_detector() -> Model:
-    """Finds text in a picture; here only its kernels are compiled."""
+    """Finds text in a picture; here a picture of noise."""
     path = package_file("rapidocr_onnxruntime", _OCR_DETECTOR)
-    return Model(path, "x", np.zeros((1, 3, 640, 640), np.float32))
+    noise = np.random.default_rng(7).standard_normal((1, 3, 640, 640), dtype=np.float32)
+    return Model(path, "x", noise)
+
+
+def transformer(layers: int = LAYERS) -> Model:
+    """The encoder with random weights; about the last quarter of the tokens is padding."""
+    path = _written(transformer_encoder(layers), f"transformer-{layers}-layers")
+    ids = np.random.default_rng(7).integers(PADDING + 1, VOCABULARY, (1, TOKENS))
+    ids[:, 100:] = PADDING
+    return Model(path, INPUT_NAME, ids, fixed=True)
+
+
+def _written(model: onnx.ModelProto, name: str) -> Path:
+    path = CACHE / f"{name}.onnx"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    unfinished = path.with_suffix(f".{os.getpid()}")  # other processes read it
+    unfinished.write_bytes(model.SerializeToString())
+    unfinished.replace(path)
+    return path
 
 
 class Inputs:
