@@ -15,8 +15,8 @@ from iree_wasm_hal.status import StatusCode, invocation_error
 
 if TYPE_CHECKING:
     from iree_wasm_hal.hal.guest_memory import GuestMemory
-    from iree_wasm_hal.hal.statistics import Counters
-    from iree_wasm_hal.hal.suballocator import AllocatorStatistics, Suballocator
+    from iree_wasm_hal.hal.statistics import Counters, MemoryStatistics
+    from iree_wasm_hal.hal.suballocator import Suballocator
 
 __all__ = ["Allocator"]
 
@@ -102,6 +102,6 @@ class Allocator:
             counters.bytes_to_device += byte_length
         return Buffer(Allocation(memory, block), 0, byte_length)
 
-    def statistics(self) -> AllocatorStatistics:
-        """Bytes used, peak and limit of the linear memory; merges free blocks first."""
+    def statistics(self) -> MemoryStatistics:
+        """The linear memory now: bytes used, peak, limit, gaps, growths."""
         return self._suballocator.statistics()

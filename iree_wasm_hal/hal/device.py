@@ -23,7 +23,7 @@ from iree_wasm_hal.hal.executable import Executable, ExecutableLoader
 from iree_wasm_hal.hal.formats import ExecutableFormat, incompatible_format_error
 from iree_wasm_hal.hal.guest_memory import GuestMemory
 from iree_wasm_hal.hal.scheduling import Scheduler
-from iree_wasm_hal.hal.statistics import Counters, DeviceStatistics
+from iree_wasm_hal.hal.statistics import Counters, DeviceStatistics, MemoryStatistics
 from iree_wasm_hal.hal.suballocator import Suballocator
 from iree_wasm_hal.hal.watchdog import Watchdog
 from iree_wasm_hal.hal.worker_pool import WorkerPool
@@ -141,6 +141,11 @@ class Device:
     def statistics(self) -> DeviceStatistics:
         """What the device did since it was created."""
         return self._counters.snapshot()
+
+    @property
+    def memory(self) -> MemoryStatistics:
+        """The linear memory now: bytes used, peak, limit, gaps, growths."""
+        return self._suballocator.statistics()
 
     def query_i64(self, category: str, key: str) -> tuple[bool, int]:
         """Answers ``hal.device.query``.

@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from dataclasses import dataclass, fields
 
-__all__ = ["Counters", "DeviceStatistics"]
+__all__ = ["Counters", "DeviceStatistics", "MemoryStatistics"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,6 +26,29 @@ class DeviceStatistics:
     """Copied out of the linear memory."""
     host_transfers: int
     """Queue fills, updates, copies, reads and writes, which the host does without the engine."""
+
+
+@dataclass(frozen=True, slots=True)
+class MemoryStatistics:
+    """A device's linear memory at one moment, in bytes and counts."""
+
+    used: int
+    """Bytes in live blocks: buffers, kernels' static data, workers' stacks, recorded commands."""
+    peak: int
+    """Largest ``used`` so far."""
+    capacity: int
+    """Bytes that can be allocated at the current size of the memory."""
+    limit: int
+    """``capacity`` when the memory has grown to its maximum."""
+    free_blocks: int
+    """Gaps between live blocks."""
+    largest_free_block: int
+    """Bytes of the largest gap. What is larger makes the memory grow."""
+    growths: int
+    """Times that the memory grew."""
+    fresh_allocations: int
+    """Allocations that no freed block of the same size served. A program that asks for the same
+    sizes again adds none."""
 
 
 class Counters:

@@ -5,36 +5,21 @@ from __future__ import annotations
 import threading
 from bisect import bisect_left, insort
 from collections import deque
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from iree_wasm_hal.engine.contract import LOW_MEMORY_BYTE_LENGTH
 from iree_wasm_hal.errors import LimitError
+from iree_wasm_hal.hal.statistics import MemoryStatistics
 
 if TYPE_CHECKING:
     from iree_wasm_hal.hal.guest_memory import GuestMemory
 
-__all__ = ["ALIGNMENT", "AllocatorStatistics", "Block", "Suballocator"]
+__all__ = ["ALIGNMENT", "Block", "Suballocator"]
 
 ALIGNMENT = 64
 """Every block starts and ends on a multiple of this: a cache line, and the widest vector."""
 
 _MAX_CACHED_PER_SIZE = 16
-
-
-@dataclass(frozen=True, slots=True)
-class AllocatorStatistics:
-    """Bytes of the linear memory at one moment."""
-
-    used: int
-    """In live blocks."""
-    peak: int
-    """Largest ``used`` so far."""
-    capacity: int
-    """That can be allocated at the current memory size."""
-    largest_free_block: int
-    limit: int
-    """``capacity`` when the memory has grown to its maximum."""
 
 
 class Block:
@@ -66,6 +51,8 @@ class Suballocator:
         "_by_start",
         "_cache",
         "_end",
+        "_fresh_allocations",
+        "_growths",
         "_live",
         "_lock",
         "_memory",
@@ -86,6 +73,8 @@ class Suballocator:
         self._by_end: dict[int, int] = {}  # free ranges: end -> start
         self._used = 0
         self._peak = 0
+        self._growths = 0
+        self._fresh_allocations = 0
         self._end = LOW_MEMORY_BYTE_LENGTH
         self._extend(memory.byte_length)
 
@@ -114,18 +103,26 @@ class Suballocator:
                 self._peak = used
         return Block(start, size, self._retired)
 
-    def statistics(self) -> AllocatorStatistics:
-        """Takes the figures; merges all free blocks first."""
+    def statistics(self) -> MemoryStatistics:
+        """Takes the figures; what is cached for reuse stays so."""
         with self._lock:
-            self._drain()
-            self._flush_cache()
-            return AllocatorStatistics(
-                used=self._used,
-                peak=self._peak,
-                capacity=self._end - LOW_MEMORY_BYTE_LENGTH,
-                largest_free_block=self._sorted[-1][0] if self._sorted else 0,
-                limit=self._memory.limit - LOW_MEMORY_BYTE_LENGTH,
-            )
+            if self._retired:
+                self._drain()
+            free = [*self._by_start.items()]
+            free += [(start, size) for size, starts in self._cache.items() for start in starts]
+            used, peak, end = self._used, self._peak, self._end
+            growths, fresh_allocations = self._growths, self._fresh_allocations
+        gaps = _merged(free)
+        return MemoryStatistics(
+            used=used,
+            peak=peak,
+            capacity=end - LOW_MEMORY_BYTE_LENGTH,
+            limit=self._memory.limit - LOW_MEMORY_BYTE_LENGTH,
+            free_blocks=len(gaps),
+            largest_free_block=max(gaps, default=0),
+            growths=growths,
+            fresh_allocations=fresh_allocations,
+        )
 
     def _allocate_aligned(self, size: int, alignment: int) -> Block:
         with self._lock:
@@ -176,6 +173,7 @@ class Suballocator:
         del self._by_start[start], self._by_end[start + free_size]
         if free_size > size:
             self._add(start + size, free_size - size)
+        self._fresh_allocations += 1
         return start
 
     def _insert(self, start: int, size: int) -> None:
@@ -218,8 +216,22 @@ class Suballocator:
                 asked=size,
                 allowed=limit,
             ) from error
+        self._growths += 1
         self._extend(self._memory.byte_length)
 
     def _extend(self, end: int) -> None:
         start, self._end = self._end, max(end, self._end)
         self._insert(start, self._end - start)
+
+
+def _merged(ranges: list[tuple[int, int]]) -> list[int]:
+    """Sizes of the gaps that ranges (start, size), none of which overlap, make together."""
+    sizes: list[int] = []
+    end = -1
+    for start, size in sorted(ranges):
+        if start == end:
+            sizes[-1] += size
+        else:
+            sizes.append(size)
+        end = start + size
+    return sizes

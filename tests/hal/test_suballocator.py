@@ -99,6 +99,7 @@ class SuballocatorMachine(RuleBasedStateMachine):
         assert statistics.limit == LIMIT
         gaps = self.gaps(statistics.capacity + LOW_MEMORY_BYTE_LENGTH)
         assert statistics.largest_free_block == max(gaps, default=0)
+        assert statistics.free_blocks == sum(gap > 0 for gap in gaps)
 
     @invariant()
     def live_ranges_do_not_overlap(self) -> None:
@@ -176,3 +177,32 @@ def test_many_blocks_stay_fast_and_all_come_back() -> None:
     statistics = suballocator.statistics()
     assert statistics.used == 0
     assert statistics.largest_free_block == statistics.capacity
+
+
+def test_statistics_leave_the_cache_as_it_is() -> None:
+    suballocator = make()
+    blocks = [suballocator.allocate(4096) for _ in range(4)]
+    freed = {blocks.pop(0).guest_ptr, blocks.pop(1).guest_ptr}
+    before = suballocator.statistics()
+    assert suballocator.statistics() == before
+    assert before.free_blocks == 3  # two gaps, and the rest of the memory
+    blocks += [suballocator.allocate(4096) for _ in range(2)]
+    assert {block.guest_ptr for block in blocks[2:]} == freed
+    assert suballocator.statistics().fresh_allocations == before.fresh_allocations == 4
+
+
+def test_fresh_allocations_and_growths_are_counted() -> None:
+    suballocator = make(max_page_count=16, min_page_count=2)
+    start = suballocator.statistics()
+    assert (start.fresh_allocations, start.growths) == (0, 0)
+    for size in (100, 100, 5000, 100, 5000):  # freed at once: the first of each size is fresh
+        suballocator.allocate(size)
+    statistics = suballocator.statistics()
+    assert (statistics.fresh_allocations, statistics.growths) == (2, 0)
+    held = [suballocator.allocate(100, 4096), suballocator.allocate(3 * PAGE_SIZE)]
+    statistics = suballocator.statistics()
+    assert (statistics.fresh_allocations, statistics.growths) == (4, 1)
+    with pytest.raises(LimitError):
+        suballocator.allocate(LIMIT)
+    assert suballocator.statistics().growths == 1
+    held.clear()
