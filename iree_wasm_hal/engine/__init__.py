@@ -19,6 +19,7 @@ from iree_wasm_hal.engine.contract import (
     WasmFunction,
 )
 from iree_wasm_hal.engine.hookspecs import ENTRY_POINT_GROUP, hookimpl
+from iree_wasm_hal.engine.identity import cpu_identity, file_identity
 from iree_wasm_hal.engine.listing import EngineRecord, list_engines
 from iree_wasm_hal.engine.memory_limits import (
     check_growth,
@@ -65,7 +66,9 @@ __all__ = [
     "check_memory_limits",
     "check_options",
     "check_process_limits",
+    "cpu_identity",
     "describe_open_failure",
+    "file_identity",
     "growth_error",
     "hookimpl",
     "list_engines",

@@ -229,11 +229,22 @@ class Instance(Protocol):
 
 
 class Engine(Protocol):
-    """A WebAssembly engine. Thread-safe."""
+    """A WebAssembly engine. Thread-safe. Hashed by identity, and weakly referenced."""
 
     @property
     def info(self) -> EngineInfo:
         """Name, version and probed features."""
+        ...
+
+    @property
+    def artifact_key(self) -> str | None:
+        """Everything beside a module's bytes that ``Program.serialize`` of it depends on.
+
+        Two engines with the same key may exchange images, between processes and for as long as the
+        key stays the same. It names the engine, its library (``file_identity``), the options that
+        compiled code depends on, and the CPU's features (``cpu_identity``). None without
+        ``Feature.SERIALIZE``; programs are then never kept.
+        """
         ...
 
     def compile(self, wasm: bytes) -> Program:

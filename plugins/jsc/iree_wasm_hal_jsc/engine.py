@@ -63,6 +63,10 @@ class JscEngine:
         """Name, version and probed features."""
         return self._info
 
+    @property
+    def artifact_key(self) -> None:
+        """None: programs are not serialized."""
+
     def compile(self, wasm: bytes) -> Program:
         """Validates and compiles a module."""
         machine = self._open()

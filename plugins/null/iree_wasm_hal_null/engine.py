@@ -41,6 +41,10 @@ class NullEngine:
         """Name, version and the empty set of features."""
         return self._info
 
+    @property
+    def artifact_key(self) -> None:
+        """None: programs are not serialized."""
+
     def compile(self, wasm: bytes) -> Program:
         """Looks at the header only."""
         self._check_open()

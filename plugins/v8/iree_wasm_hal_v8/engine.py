@@ -55,6 +55,10 @@ class V8Engine:
         """Name, version and probed features."""
         return self._info
 
+    @property
+    def artifact_key(self) -> None:
+        """None: programs are not serialized."""
+
     def compile(self, wasm: bytes) -> Program:
         """Validates and compiles a module."""
         isolate = self._open_isolate()

@@ -62,6 +62,10 @@ class WamrEngine:
         """Name, version and probed features."""
         return self._info
 
+    @property
+    def artifact_key(self) -> None:
+        """None: programs are not serialized."""
+
     def compile(self, wasm: bytes) -> Program:
         """Validates a module and prepares it for the interpreter."""
         token = self._open()

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
+from iree_wasm_hal.engine import file_identity
 from iree_wasm_hal.errors import EngineUnavailableError
 from iree_wasm_hal_wamr_aot import library
 from iree_wasm_hal_wamr_aot.c_api import COMPILER_INTERFACE_VERSION, ffi
@@ -46,6 +47,12 @@ def read_record() -> CompilerRecord | None:
     if not (library.FOLDER / FILE_NAME).is_file() or not record.is_file():
         return None
     return CompilerRecord(**json.loads(record.read_text()))
+
+
+def compiler_identity() -> str:
+    """Which build of the compiler there is, without opening it."""
+    path = library.FOLDER / FILE_NAME
+    return f"compiler {file_identity(path)}" if path.is_file() else "no compiler"
 
 
 @lru_cache(maxsize=1)

@@ -13,13 +13,19 @@ from iree_wasm_hal.engine import (
     MemoryModel,
     MemoryType,
     Program,
+    cpu_identity,
+    file_identity,
     report_compilation,
 )
 from iree_wasm_hal.errors import ClosedError, EngineError, WasmCompileError
 from iree_wasm_hal_wamr_aot import artifact as artifacts
 from iree_wasm_hal_wamr_aot.c_api import COMPILER_INTERFACE_VERSION, RUNTIME_INTERFACE_VERSION
 from iree_wasm_hal_wamr_aot.compilation import CodeOptions, ModuleCompiler, core_count
-from iree_wasm_hal_wamr_aot.compiler_library import load_compiler, read_record
+from iree_wasm_hal_wamr_aot.compiler_library import (
+    compiler_identity,
+    load_compiler,
+    read_record,
+)
 from iree_wasm_hal_wamr_aot.config import EXPLICIT, GUARD
 from iree_wasm_hal_wamr_aot.features import NOTES, engine_features, refusal
 from iree_wasm_hal_wamr_aot.instance import WamrAotInstance
@@ -61,11 +67,26 @@ class WamrAotEngine:
             features=abilities,
             notes={feature: note for feature, note in NOTES.items() if feature not in abilities},
         )
+        self._artifact_key = "; ".join(
+            [
+                f"wamr-aot {self._library.version}",
+                file_identity(self._library.path),
+                compiler_identity(),
+                f"format {artifacts.FORMAT_VERSION}",
+                repr(self._conditions),
+                cpu_identity(),
+            ]
+        )
 
     @property
     def info(self) -> EngineInfo:
         """Name, version and features."""
         return self._info
+
+    @property
+    def artifact_key(self) -> str:
+        """What compiled code depends on."""
+        return self._artifact_key
 
     def compile(self, wasm: bytes) -> Program:
         """Validates a module and compiles it to machine code, on all cores."""

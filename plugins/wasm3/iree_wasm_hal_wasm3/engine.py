@@ -73,6 +73,10 @@ class Wasm3Engine:
         """Name, version and probed features."""
         return self._info
 
+    @property
+    def artifact_key(self) -> None:
+        """None: programs are not serialized."""
+
     def compile(self, wasm: bytes) -> Program:
         """Validates a module and has wasm3 compile it."""
         self._budget.thread_check.check()  # wasm3 recurses over nested blocks

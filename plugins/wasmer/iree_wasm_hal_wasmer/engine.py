@@ -13,6 +13,8 @@ from iree_wasm_hal.engine import (
     MemoryModel,
     MemoryType,
     Program,
+    cpu_identity,
+    file_identity,
     probe_features,
 )
 from iree_wasm_hal.errors import ClosedError, EngineError, WasmCompileError
@@ -62,11 +64,24 @@ class WasmerEngine:
             features=features,
             notes={feature: note for feature, note in notes.items() if feature not in features},
         )
+        self._artifact_key = "; ".join(
+            [
+                f"wasmer {self._library.version}",
+                file_identity(self._library.path),
+                options.compiler,
+                cpu_identity(),
+            ]
+        )
 
     @property
     def info(self) -> EngineInfo:
         """Name, version and probed features."""
         return self._info
+
+    @property
+    def artifact_key(self) -> str:
+        """What compiled code depends on."""
+        return self._artifact_key
 
     def compile(self, wasm: bytes) -> Program:
         """Validates and compiles a module."""

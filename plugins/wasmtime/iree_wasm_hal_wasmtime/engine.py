@@ -14,6 +14,8 @@ from iree_wasm_hal.engine import (
     MemoryType,
     Program,
     StackCheck,
+    cpu_identity,
+    file_identity,
     probe_features,
 )
 from iree_wasm_hal.errors import ClosedError, EngineError, WasmCompileError
@@ -55,11 +57,24 @@ class WasmtimeEngine:
             features=self._probe(),
             notes=_NOTES,
         )
+        self._artifact_key = "; ".join(
+            [
+                f"wasmtime {self._library.version}",
+                file_identity(self._library.path),
+                repr(options),
+                cpu_identity(),
+            ]
+        )
 
     @property
     def info(self) -> EngineInfo:
         """Name, version and probed features."""
         return self._info
+
+    @property
+    def artifact_key(self) -> str:
+        """What compiled code depends on."""
+        return self._artifact_key
 
     def compile(self, wasm: bytes) -> Program:
         """Validates and compiles a module."""
