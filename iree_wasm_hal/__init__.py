@@ -22,6 +22,7 @@ from iree_wasm_hal.errors import (
     ArgumentError,
     BytecodeError,
     CallError,
+    CallTimeoutError,
     ClosedError,
     CompileError,
     EngineError,
@@ -37,6 +38,7 @@ from iree_wasm_hal.errors import (
     LoadError,
     MalformedWasmError,
     ParameterError,
+    ProcessEndedError,
     TrapError,
     WasmCompileError,
     WasmError,
@@ -48,7 +50,8 @@ if TYPE_CHECKING:
     from iree_wasm_hal.engine import open_engine
     from iree_wasm_hal.hal.device import Device
     from iree_wasm_hal.hal.fence import Fence
-    from iree_wasm_hal.runtime.function import Function, Invocation
+    from iree_wasm_hal.runtime.function import Function
+    from iree_wasm_hal.runtime.invocation import Invocation
     from iree_wasm_hal.runtime.loader import load
     from iree_wasm_hal.runtime.module import Module
     from iree_wasm_hal.vm.module import BytecodeModule
@@ -60,6 +63,7 @@ __all__ = [
     "BytecodeError",
     "BytecodeModule",
     "CallError",
+    "CallTimeoutError",
     "ClosedError",
     "CompileError",
     "Device",
@@ -80,6 +84,7 @@ __all__ = [
     "MalformedWasmError",
     "Module",
     "ParameterError",
+    "ProcessEndedError",
     "PyModule",
     "TrapError",
     "WasmCompileError",
@@ -95,7 +100,7 @@ _LAZY = {
     "Device": ("iree_wasm_hal.hal.device", "Device"),
     "Fence": ("iree_wasm_hal.hal.fence", "Fence"),
     "Function": ("iree_wasm_hal.runtime.function", "Function"),
-    "Invocation": ("iree_wasm_hal.runtime.function", "Invocation"),
+    "Invocation": ("iree_wasm_hal.runtime.invocation", "Invocation"),
     "Module": ("iree_wasm_hal.runtime.module", "Module"),
     "PyModule": ("iree_wasm_hal.vm.native", "PyModule"),
     "compile": ("iree_wasm_hal.compiler", "compile"),

@@ -18,7 +18,9 @@
     |   +-- ArgumentError            wrong number, shape or dtype of arguments
     |   +-- InvocationError          the program failed; carries an IREE status code
     |   +-- TrapError                a kernel trapped
-    |   +-- InterruptedCallError     a cancel or a deadline ended the call
+    |   +-- InterruptedCallError     a cancel ended the call
+    |   |   +-- CallTimeoutError     its time-out did; a TimeoutError as well
+    |   +-- ProcessEndedError        the child process of an isolated module ended during a call
     +-- LimitError                   a resource limit; says how much was asked and allowed
     +-- ClosedError                  use of something after its close()
     +-- ParameterError               a parameter archive that cannot be used
@@ -33,6 +35,7 @@ __all__ = [
     "ArgumentError",
     "BytecodeError",
     "CallError",
+    "CallTimeoutError",
     "ClosedError",
     "CompileError",
     "EngineError",
@@ -48,6 +51,7 @@ __all__ = [
     "LoadError",
     "MalformedWasmError",
     "ParameterError",
+    "ProcessEndedError",
     "TrapError",
     "WasmCompileError",
     "WasmError",
@@ -139,7 +143,34 @@ class TrapError(CallError):
 
 
 class InterruptedCallError(CallError):
-    """A cancel from another thread or a deadline ended the call."""
+    """A cancel from another thread, or the time-out, ended the call."""
+
+
+class CallTimeoutError(InterruptedCallError, TimeoutError):
+    """A call took longer than its ``timeout``."""
+
+
+class ProcessEndedError(CallError):
+    """The child process of an isolated module ended during a call or while it loaded the module.
+
+    Attributes:
+        process_id: The child's.
+        exit_status: Its exit status, or None where a signal ended it.
+        signal: Name of that signal, such as ``"SIGKILL"``, or None.
+    """
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        process_id: int = 0,
+        exit_status: int | None = None,
+        signal: str | None = None,
+    ) -> None:
+        super().__init__(message)
+        self.process_id = process_id
+        self.exit_status = exit_status
+        self.signal = signal
 
 
 class LimitError(Error):

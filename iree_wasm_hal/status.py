@@ -43,6 +43,7 @@ class StatusCode(enum.IntEnum):
 # The first matching class counts, so subclasses come before their bases.
 _CODE_OF_CLASS: tuple[tuple[type[BaseException], StatusCode], ...] = (
     (errors.LimitError, StatusCode.RESOURCE_EXHAUSTED),
+    (errors.CallTimeoutError, StatusCode.DEADLINE_EXCEEDED),
     (errors.InterruptedCallError, StatusCode.CANCELLED),
     (errors.TrapError, StatusCode.ABORTED),
     (errors.ArgumentError, StatusCode.INVALID_ARGUMENT),

@@ -9,9 +9,10 @@ import weakref
 from typing import TYPE_CHECKING
 
 from iree_wasm_hal.engine.signal_guard import SIGNAL_GUARD
-from iree_wasm_hal.errors import Error
+from iree_wasm_hal.errors import Error, InterruptedCallError
 from iree_wasm_hal.hal import transfer
 from iree_wasm_hal.hal.allocator import Allocator
+from iree_wasm_hal.hal.call import check_timeout
 from iree_wasm_hal.hal.command_buffer import CommandBuffer
 from iree_wasm_hal.hal.device_options import (
     DEFAULT_MAX_MEMORY_BYTES,
@@ -61,7 +62,8 @@ class Device:
         max_memory_bytes: Largest size of the linear memory.
         memory64: Whether addresses have 64 bits, for ``wasm64`` kernels.
         shared_memory: Whether the linear memory is declared shared.
-        deadline_s: Seconds that one call into the engine may take; None for no limit.
+        timeout: Seconds that one call into the engine may take; None for no limit but that of the
+            call that it is a part of.
 
     Raises:
         ArgumentError: An argument is out of range.
@@ -83,9 +85,10 @@ class Device:
         max_memory_bytes: int = DEFAULT_MAX_MEMORY_BYTES,
         memory64: bool = False,
         shared_memory: bool = False,
-        deadline_s: float | None = None,
+        timeout: float | None = None,
     ) -> None:
         check_threads(engine.info, threads)
+        self._watchdog = Watchdog(engine.info, timeout)
         SIGNAL_GUARD.check(engine.info.name)
         self.engine = engine
         self.identifier = "local-wasm"
@@ -106,7 +109,7 @@ class Device:
             engine, self._memory, suballocator, self._pool, atomics=threads > 1
         )
         self._executor: Executable | None = None
-        self.deadline_s = deadline_s
+        self._pool.watchdog = self._watchdog
 
     def __repr__(self) -> str:
         state = "closed" if self._scheduler.is_closed else f"{self._memory.byte_length} bytes"
@@ -120,23 +123,24 @@ class Device:
         return self._scheduler.is_closed
 
     @property
-    def deadline_s(self) -> float | None:
-        """Seconds that one call into the engine may take; None for no limit.
+    def timeout(self) -> float | None:
+        """Seconds that one call into the engine may take, from the next one on; None for no limit.
 
         Raises:
+            ArgumentError: When set to what is no time.
             EngineError: When set, and the engine cannot end a running kernel.
         """
-        watchdog = self._pool.watchdog
-        return None if watchdog is None else watchdog.deadline_s
+        return self._watchdog.timeout
 
-    @deadline_s.setter
-    def deadline_s(self, deadline_s: float | None) -> None:
-        self._scheduler.check_not_inside()
-        new = None if deadline_s is None else Watchdog(self.engine.info, deadline_s)
-        with self._scheduler.lock:
-            old, self._pool.watchdog = self._pool.watchdog, new
-        if old is not None:
-            old.close()
+    @timeout.setter
+    def timeout(self, timeout: float | None) -> None:
+        check_timeout(self.engine.info, timeout)
+        self._watchdog.timeout = timeout
+
+    @property
+    def watchdog(self) -> Watchdog:
+        """Ends calls into the engine whose time is up."""
+        return self._watchdog
 
     def statistics(self) -> DeviceStatistics:
         """What the device did since it was created."""
@@ -361,7 +365,7 @@ class Device:
         Raises:
             InvocationError: The bindings do not fit the commands, or a kernel failed.
             TrapError: A kernel trapped; names it.
-            InterruptedCallError: The deadline passed or ``interrupt`` was called.
+            InterruptedCallError: The call was cancelled, or its time is up.
             ClosedError: The device is closed.
         """
         self._scheduler.submit(wait, signal, self._execute, command_buffer, bindings)
@@ -372,13 +376,15 @@ class Device:
 
     # Control.
 
-    def interrupt(self) -> None:
-        """Ends the kernel that is running now, from any thread; nothing otherwise.
+    def cancel(self) -> None:
+        """Ends what runs in the engine now, from any thread and whatever call it is a part of.
+
+        Where the engine cannot end a kernel, it ends before the next workgroup.
 
         Raises:
-            EngineError: The engine cannot end a running kernel.
+            EngineError: Something took the means of ending a kernel from the engine.
         """
-        self._pool.cancel()
+        self._watchdog.cancel_all()
 
     def close(self) -> None:
         """Gives memory, kernels and threads up; arrays taken from buffers live on. Idempotent.
@@ -391,21 +397,18 @@ class Device:
                 return
             self._scheduler.is_closed = True
             self.allocator.is_closed = True
-            watchdog, self._pool.watchdog = self._pool.watchdog, None
+            self._pool.close()
             for executable in [*self._executables]:
                 executable.close()
             self._memory.close()
-        self._pool.close()
-        if watchdog is not None:
-            watchdog.close()
+        self._watchdog.close()
 
     def __del__(self) -> None:
         # Memory and kernels go with their references; threads have none to go with.
         pool = getattr(self, "_pool", None)  # missing when the memory could not be created
         if pool is not None:
             pool.stop()
-            if pool.watchdog is not None:
-                pool.watchdog.stop()
+            self._watchdog.stop()
 
     # Internals.
 
@@ -426,7 +429,11 @@ class Device:
                 submission.first_executable = self._load_executor()
             if SIGNAL_GUARD.is_disturbed():
                 SIGNAL_GUARD.check(self.engine.info.name)
-            self._pool.execute(submission)
+            try:
+                self._pool.execute(submission)
+            except InterruptedCallError as error:
+                where = f"in kernel {submission.started_command()!r}"
+                raise self._watchdog.end_of(error, where) from error
             self._counters.dispatches += submission.dispatch_count
 
     def _load_executor(self) -> Executable:

@@ -86,16 +86,16 @@ class Fence:
         for semaphore, _ in self.timepoints:
             semaphore.fail(error)
 
-    def wait(self, timeout_s: float | None = None) -> bool:
+    def wait(self, timeout: float | None = None) -> bool:
         """Blocks until the fence is reached.
 
         Returns:
-            False if ``timeout_s`` seconds went by first.
+            False if ``timeout`` seconds went by first.
 
         Raises:
             Error: A timepoint failed: the error it failed with.
         """
-        deadline = None if timeout_s is None else time.monotonic() + timeout_s
+        deadline = None if timeout is None else time.monotonic() + timeout
         for semaphore, value in self.timepoints:
             left = None if deadline is None else max(0.0, deadline - time.monotonic())
             if not semaphore.wait(value, left):

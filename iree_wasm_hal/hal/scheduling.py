@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import threading
 from typing import TYPE_CHECKING
 
 from iree_wasm_hal.errors import ClosedError, Error
+from iree_wasm_hal.hal.call import THIS_THREAD, inside
+from iree_wasm_hal.hal.patient_lock import PatientLock
 from iree_wasm_hal.status import StatusCode, invocation_error
 
 if TYPE_CHECKING:
@@ -20,15 +21,15 @@ class Scheduler:
     """Runs the operations of one device, one at a time. Thread-safe.
 
     Attributes:
-        lock: Held while an operation runs; call ``check_not_inside`` before taking it.
+        lock: Held while an operation runs; call ``check_not_inside`` before taking it. A call that
+            waits for it can be ended.
         is_closed: Set under the lock; nothing runs afterwards.
     """
 
     __slots__ = ("is_closed", "lock")
 
     def __init__(self) -> None:
-        # Never taken twice: of the locks that Python has, this one knows whose it is.
-        self.lock = threading.RLock()
+        self.lock = PatientLock()  # never taken twice
         self.is_closed = False
 
     def check_open(self) -> None:
@@ -48,7 +49,7 @@ class Scheduler:
         Raises:
             InvocationError: FAILED_PRECONDITION, it is.
         """
-        if self.lock._is_owned():  # type: ignore[attr-defined]  # as threading.Condition does
+        if self.lock.is_mine:
             raise invocation_error(
                 StatusCode.FAILED_PRECONDITION,
                 "the device is in the middle of an operation on this very thread; a signal handler "
@@ -73,6 +74,7 @@ class Scheduler:
 
         Raises:
             Error: The operation's, if it ran at once.
+            InterruptedCallError: This thread's call ended while another's operation ran.
             ClosedError: The device is closed.
         """
         if wait is not None and not wait.is_reached:
@@ -105,16 +107,22 @@ class Scheduler:
             signal.fail(failure)
             return
 
+        call = THIS_THREAD.call  # whoever signals may be in another
+
         def run(failure: BaseException | None) -> None:
             if failure is not None:
                 if signal is not None:
                     signal.fail(failure)
                 return
             try:
-                self.submit(None, signal, operation, *arguments)
-            except Error:
+                with inside(call):
+                    if call is not None:
+                        call.check()
+                    self.submit(None, signal, operation, *arguments)
+            except Error as error:
                 # The signal fence carries it to whoever waits for the result.
                 if signal is None:
                     raise
+                signal.fail(error)
 
         wait.on_reached(run)

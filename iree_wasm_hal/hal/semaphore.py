@@ -129,12 +129,12 @@ class Semaphore:
             failure = self._failure
         callback(failure)
 
-    def wait(self, value: int, timeout_s: float | None = None) -> bool:
+    def wait(self, value: int, timeout: float | None = None) -> bool:
         """Blocks until the payload reaches ``value``.
 
         Args:
             value: Payload to wait for.
-            timeout_s: Seconds to wait at most; None waits without end.
+            timeout: Seconds to wait at most; None waits without end.
 
         Returns:
             False if the time ran out first.
@@ -152,7 +152,7 @@ class Semaphore:
             reached.set()
 
         self.on_reached(value, callback)
-        if not reached.wait(timeout_s):
+        if not reached.wait(timeout):
             self._forget(callback)
             return False
         if self._failure is not None:

@@ -1,22 +1,24 @@
-"""Ends engine calls that run longer than a deadline."""
+"""Ends engine calls of calls that are cancelled or run late."""
 
 from __future__ import annotations
 
 import contextlib
+import math
 import os
 import threading
 import time
 from typing import TYPE_CHECKING
 
 from iree_wasm_hal.engine.contract import Feature
-from iree_wasm_hal.errors import EngineError, InterruptedCallError
-from iree_wasm_hal.hal.compatibility import able_engines
+from iree_wasm_hal.errors import CallTimeoutError, EngineError, InterruptedCallError
+from iree_wasm_hal.hal.call import THIS_THREAD, check_timeout
 from iree_wasm_hal.hal.threads import start_threads
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
 
     from iree_wasm_hal.engine.contract import EngineInfo
+    from iree_wasm_hal.hal.call import Call
 
 __all__ = ["Watchdog"]
 
@@ -26,89 +28,208 @@ _LONGEST_S = 1e6
 
 
 class Watchdog:
-    """One thread that cancels what it watches when the time is up.
+    """Watches the one thing that a device's engine does at a time.
+
+    ``with watchdog.watch(stop):`` stands around it. A thread of its own ends what runs late; it
+    starts with the first call that has a time-out.
 
     Args:
-        engine: Must be able to interrupt.
-        deadline_s: Seconds that a call may take.
+        engine: Of the device.
+        timeout: Seconds that any watched work may take; None for no limit but the call's own.
 
     Raises:
-        EngineError: The engine cannot interrupt a running kernel.
-        LimitError: There is no thread for it.
+        EngineError: There is a ``timeout``, and the engine cannot interrupt a running kernel.
     """
 
-    def __init__(self, engine: EngineInfo, deadline_s: float) -> None:
-        if Feature.INTERRUPT not in engine.features:
-            reason = engine.notes.get(Feature.INTERRUPT, "it offers no way to")
-            raise EngineError(
-                f"deadline_s is {deadline_s}, but {engine.name} {engine.version} cannot end a "
-                f"running kernel ({reason}). Leave deadline_s unset, or use an engine that can: "
-                f"{able_engines([Feature.INTERRUPT])}"
-            )
-        self.deadline_s = deadline_s
-        self._closed = False
-        self._start()
+    __slots__ = (
+        "_call",
+        "_can_interrupt",
+        "_condition",
+        "_due",
+        "_is_closed",
+        "_pending",
+        "_process_id",
+        "_stop",
+        "_thread",
+        "_wake_at",
+        "_work_due",
+        "timeout",
+    )
 
-    def _start(self) -> None:
-        self._condition = threading.Condition()
-        self._watched: Callable[[], None] | None = None
-        self._due = 0.0
-        self._expired = False
+    def __init__(self, engine: EngineInfo, timeout: float | None = None) -> None:
+        check_timeout(engine, timeout)
+        self.timeout = timeout
+        self._can_interrupt = Feature.INTERRUPT in engine.features
+        self._is_closed = False
+        self._reset()
+
+    def _reset(self) -> None:
+        # Re-entrant: a signal handler may cancel a call of the thread that it runs on.
+        self._condition = threading.Condition(threading.RLock())
+        self._call: Call | None = None
+        self._stop: Callable[[], None] | None = None
+        self._due = self._work_due = self._wake_at = math.inf
+        self._pending: dict[Call, float] = {}
         self._process_id = os.getpid()
-        self._thread = threading.Thread(target=self._run, name="iree-wasm-watchdog", daemon=True)
-        start_threads([self._thread])
+        self._thread: threading.Thread | None = None
 
-    @contextlib.contextmanager
-    def watch(self, cancel: Callable[[], None]) -> Iterator[None]:
-        """Watches a call, which ``cancel`` ends from another thread.
+    def watch(self, stop: Callable[[], None]) -> Watchdog:
+        """Begins to watch work that ``stop`` ends from another thread; it ends with a ``with``.
+
+        Work of this thread's call: it ends when that is cancelled or its time is up.
 
         Raises:
-            InterruptedCallError: The call was ended because its time was up.
+            InterruptedCallError: The call has ended already.
+            LimitError: There is no thread to watch it.
         """
         if os.getpid() != self._process_id:  # a forked child has no thread but the one that forked
-            self._start()
-        with self._condition:
-            self._watched = cancel
-            self._due = time.monotonic() + min(self.deadline_s, _LONGEST_S)
-            self._expired = False
-            self._condition.notify()
+            self._reset()
+        call = self._call = THIS_THREAD.call
+        self._stop = stop
+        self._due = self._work_due = math.inf
         try:
-            yield
-        except InterruptedCallError as error:
-            if not self._expired:
-                raise
-            raise InterruptedCallError(
-                f"the call took longer than its deadline of {self.deadline_s} s"
-            ) from error
-        finally:
-            with self._condition:
-                self._watched = None
+            due = math.inf if call is None else self._publish(call)
+            if self.timeout is not None:
+                self._work_due = time.monotonic() + self.timeout
+                due = min(due, self._work_due)
+            if due != math.inf:
+                with self._condition:
+                    self._due = due
+                    self._wake_by(due)
+        except BaseException:  # raised again
+            self.__exit__()
+            raise
+        return self
+
+    def __enter__(self) -> None: ...
+
+    def __exit__(self, *error: object) -> None:
+        with self._condition:  # whoever is about to stop it has done so, and meets no later work
+            call, self._call = self._call, None
+            self._stop = None
+            self._due = math.inf
+        while call is not None:
+            call.canceller = None
+            call = call.parent
+
+    def cancel(self, call: Call) -> None:
+        """Ends the work that runs for a call, from any thread; of another nothing changes.
+
+        Where the engine cannot end a kernel, the work ends before its next workgroup.
+
+        Raises:
+            EngineError: Something took the means of ending a kernel from the engine.
+        """
+        with self._condition:
+            if self._call is not None and any(one is call for one in self._call.chain()):
+                self.cancel_all()
+
+    def cancel_all(self) -> None:
+        """Ends the work that runs, whatever call it is for; nothing otherwise.
+
+        Raises:
+            EngineError: As ``cancel``.
+        """
+        with self._condition:
+            if self._stop is None:
+                return
+            try:
+                self._end_work()
+            finally:
+                # Again and again until it is over: a worker may have been between two instances.
+                self._due = time.monotonic() + _REPEAT_S
+                self._wake_by(self._due)
+
+    def end_of(self, error: InterruptedCallError, where: str) -> InterruptedCallError:
+        """What an interruption of watched work means to its caller, and where it happened."""
+        call = THIS_THREAD.call
+        end = None if call is None else call.end
+        if end is None and time.monotonic() >= self._work_due:
+            end = CallTimeoutError(f"the call took longer than its timeout of {self.timeout} s")
+        if end is None:
+            return error
+        return type(end)(f"{end} ({where})")
+
+    def add(self, call: Call) -> None:
+        """Ends a call that no thread waits in when its time is up, by its ``on_cancel``.
+
+        Raises:
+            LimitError: There is no thread to watch it.
+        """
+        if os.getpid() != self._process_id:
+            self._reset()
+        with self._condition:
+            self._pending[call] = call.due
+            self._wake_by(call.due)
+
+    def discard(self, call: Call) -> None:
+        """Forgets what ``add`` was told. Idempotent."""
+        with self._condition:
+            self._pending.pop(call, None)
 
     def stop(self) -> None:
         """Lets the thread end. Idempotent."""
         if os.getpid() != self._process_id:
             return
         with self._condition:
-            self._closed = True
+            self._is_closed = True
             self._condition.notify()
 
     def close(self) -> None:
         """Ends the thread and waits for it. Idempotent."""
         self.stop()
-        self._thread.join()
+        if self._thread is not None and os.getpid() == self._process_id:
+            self._thread.join()
+
+    def _publish(self, call: Call) -> float:
+        """Lets whoever cancels the call find the work; returns when its time is up."""
+        call.canceller = self.cancel
+        if call.parent is not None:
+            for outer in call.parent.chain():
+                outer.canceller = self.cancel
+        call.check()
+        return call.due
+
+    def _wake_by(self, due: float) -> None:
+        """Sees to it that the thread looks again at a time. Under the lock."""
+        if self._thread is None:
+            thread = threading.Thread(target=self._run, name="iree-wasm-watchdog", daemon=True)
+            start_threads([thread])
+            self._thread = thread
+        elif due < self._wake_at:
+            self._wake_at = due
+            self._condition.notify()
 
     def _run(self) -> None:
-        with self._condition:
-            while not self._closed:
-                if self._watched is None:
-                    self._condition.wait()
-                    continue
-                left = self._due - time.monotonic()
-                if left > 0:
-                    self._condition.wait(left)
-                    continue
-                # Under the lock, so that it cannot hit a later call. Again and again until the
-                # call is over: a worker may have been between two instances.
-                self._expired = True
-                self._watched()
-                self._due = time.monotonic() + _REPEAT_S
+        while not self._is_closed:
+            with self._condition:
+                now = time.monotonic()
+                if self._due <= now:
+                    self._due = now + _REPEAT_S
+                    with contextlib.suppress(EngineError):  # told to those who cancel
+                        self._end_work()
+                late = [call for call, due in self._pending.items() if due <= now]
+                for call in late:
+                    del self._pending[call]
+                if not late and not self._is_closed:
+                    self._wake_at = min(self._due, *self._pending.values(), now + _LONGEST_S)
+                    self._condition.wait(self._wake_at - now)
+            for call in late:
+                _end_late(call)
+
+    def _end_work(self) -> None:
+        """Asks the work to end. Under the lock, so that it cannot hit later work."""
+        if self._stop is None:
+            return
+        # Without the feature there is still the flag that executors look at.
+        quiet = (
+            contextlib.nullcontext() if self._can_interrupt else contextlib.suppress(EngineError)
+        )
+        with quiet:
+            self._stop()
+
+
+def _end_late(call: Call) -> None:
+    end, on_cancel = call.end, call.on_cancel
+    if end is not None and on_cancel is not None:
+        on_cancel(end)

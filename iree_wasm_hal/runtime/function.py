@@ -2,50 +2,32 @@
 
 from __future__ import annotations
 
-from functools import partial
 from typing import TYPE_CHECKING, Any, NoReturn
 
-from iree_wasm_hal.errors import ArgumentError, CallError, ClosedError
+from iree_wasm_hal.errors import ArgumentError, ClosedError
+from iree_wasm_hal.hal.call import THIS_THREAD
 from iree_wasm_hal.hal.fence import Fence
 from iree_wasm_hal.runtime.arguments import argument_converter
 from iree_wasm_hal.runtime.declaration import Declaration, parse_declaration
+from iree_wasm_hal.runtime.invocation import Invocation
 from iree_wasm_hal.runtime.results import copied, result_converter
 from iree_wasm_hal.vm.modules.hal.buffer_views import TensorMismatchError
-from iree_wasm_hal.vm.modules.hal.fences import wait_polling
+from iree_wasm_hal.vm.modules.hal.fences import wait_for
 
 if TYPE_CHECKING:
-    import threading
     from collections.abc import Callable, Mapping
 
     from iree_wasm_hal.hal.allocator import Allocator
+    from iree_wasm_hal.hal.call import Call
+    from iree_wasm_hal.runtime.caller import Caller
     from iree_wasm_hal.vm.calling_convention import CallingConvention
-    from iree_wasm_hal.vm.context import Context, VmFunction
+    from iree_wasm_hal.vm.context import VmFunction
 
-__all__ = ["Caller", "Function", "Invocation", "ResultTimeoutError", "is_coarse_fences"]
+__all__ = ["Function", "is_coarse_fences"]
 
 _DECLARATION = "iree.abi.declaration"
 _MODEL = "iree.abi.model"
 _COARSE_FENCES = "coarse-fences"
-
-
-class Caller:
-    """What all functions of a module share.
-
-    Attributes:
-        lock: Held during a call; a VM context runs one call at a time.
-        prepare: Called before each call; None if there is nothing to do.
-        poll: Called now and then during a wait; raises when the call is to end.
-    """
-
-    lock: threading.RLock
-    prepare: Callable[[], object] | None
-
-    def __init__(
-        self, context: Context, lock: threading.RLock, deadline_s: float | None = None
-    ) -> None:
-        self.lock = lock
-        self.poll = context.budget.refill
-        self.prepare = None if deadline_s is None else partial(context.set_deadline, deadline_s)
 
 
 class Function:
@@ -56,7 +38,9 @@ class Function:
     buffer share it. Arguments are copied, results passed back in too: programs may write to
     their arguments' buffers.
 
-    Calls from several threads run one after another.
+    Calls from several threads run one after another. A call ends early with CallTimeoutError when
+    it takes longer than its ``timeout``, the wait for its turn included, and with
+    InterruptedCallError when ``Module.cancel`` ends it; calls of other modules go on.
 
     Attributes:
         name: Exported name.
@@ -78,9 +62,7 @@ class Function:
         self.is_async = is_async
         convention = vm_function.calling_convention
         self._call: Callable[..., object] = vm_function
-        self._lock = caller.lock
-        self._poll = caller.poll
-        self._prepare: Callable[[], object] | None = caller.prepare
+        self._caller = caller
         text = vm_function.attrs.get(_DECLARATION)
         self._declaration = _fitting(text, convention, is_async=is_async)
         self.signature = text or f"{name}{_describe(convention)}"
@@ -111,13 +93,15 @@ class Function:
     def __repr__(self) -> str:
         return f"<iree_wasm_hal function {self.signature}>"
 
-    def __call__(self, *arguments: object, copy: bool = False) -> Any:
+    def __call__(self, *arguments: object, copy: bool = False, timeout: float | None = None) -> Any:
         """Runs the function and waits for its results.
 
         Args:
             arguments: Arrays for tensors (any strides, either byte order); Python numbers for
                 scalars; lists where the declared element type holds their values.
             copy: Whether to copy array results out of the linear memory.
+            timeout: Seconds that the call may take; None for those that ``load`` was given, and
+                infinity for any number.
 
         Returns:
             None for no result, the value for one, a tuple for more. A value is an array for a
@@ -127,66 +111,113 @@ class Function:
             ArgumentError: Number, shape or dtype of the arguments is wrong.
             InvocationError: The program failed.
             TrapError: A kernel trapped.
+            CallTimeoutError: It took longer than ``timeout``; a TimeoutError.
+            InterruptedCallError: ``Module.cancel`` ended it.
+            EngineError: There is a ``timeout``, and the engine cannot end a running kernel.
             LimitError: Out of linear memory.
             ClosedError: The module is closed.
         """
-        return self._deliver(self._run(arguments), copy=copy)
+        return self._deliver(self._run(self._caller.begin(timeout), arguments), copy=copy)
 
-    def call_raw(self, *arguments: object) -> tuple[object, ...]:
+    async def aio(
+        self, *arguments: object, copy: bool = False, timeout: float | None = None
+    ) -> Any:
+        """Calls the function in a thread of the module's own, for an event loop.
+
+        Cancelling the task that awaits it ends the call. Arguments are read in that thread: leave
+        arrays alone until then.
+
+        Args:
+            arguments: As for a call.
+            copy: As for a call.
+            timeout: As for a call; its time runs from now on.
+
+        Raises:
+            Error: As a call does.
+        """
+        call = self._caller.begin(timeout)
+
+        def run() -> object:
+            return self._deliver(self._run(call, arguments), copy=copy)
+
+        return await self._caller.background.run(call, run)
+
+    def call_raw(self, *arguments: object, timeout: float | None = None) -> tuple[object, ...]:
         """Runs the function as a call does, and returns its results as the VM has them.
 
         Buffer views stay buffer views, with their element types; the command line prints those.
         """
-        results = self._run(arguments)
+        results = self._run(self._caller.begin(timeout), arguments)
         return results if isinstance(results, tuple) else (results,)[: self.result_count]
 
-    def _run(self, arguments: tuple[object, ...]) -> object:
-        with self._lock:
-            if self._prepare is not None:
-                self._prepare()
-            values = self._convert(arguments)
-            try:
-                if self.is_async:
-                    signal = Fence()
-                    results = self._call(*values, None, signal)
-                    if not signal.is_reached:
-                        wait_polling(signal, self._poll)
-                else:
-                    results = self._call(*values)
-            except TensorMismatchError as error:
-                self._raise_mismatch(error, values)
-        return results
-
-    def invoke_async(self, *arguments: object, wait: Fence | None = None) -> Invocation:
+    def invoke_async(
+        self, *arguments: object, wait: Fence | None = None, timeout: float | None = None
+    ) -> Invocation:
         """Starts the function and does not wait for its results.
 
         Args:
             arguments: As for a call. Arrays are read before this returns, device arrays when the
                 program runs.
             wait: A fence that must be reached before the program's device work begins.
+            timeout: Seconds until the results must be there; as for a call.
 
         Raises:
             ArgumentError: The function is not async, or the arguments are wrong.
+            Error: As a call does, where nothing is left to wait for.
         """
         if not self.is_async:
             raise ArgumentError(
                 f"{self.name} is a sync function; compile the model with "
                 "--iree-execution-model=async-external, or call it"
             )
-        signal = Fence()
-        with self._lock:
-            if self._prepare is not None:
-                self._prepare()
-            values = self._convert(arguments)
-            try:
-                results = self._call(*values, wait, signal)
-            except TensorMismatchError as error:
-                self._raise_mismatch(error, values)
-        return Invocation(self, results, signal)
+        call, signal = self._caller.begin(timeout), Fence()
+        call.on_cancel = signal.fail
+        self._caller.track(call)
+        signal.on_reached(lambda _failure: self._caller.release(call))
+        try:
+            results = self._run(call, arguments, wait, signal)
+        except BaseException as error:  # raised again
+            signal.fail(error)
+            raise
+        return Invocation(self.name, call, signal, lambda copy: self._deliver(results, copy=copy))
 
-    def close(self) -> None:
-        """Makes further calls raise ClosedError."""
-        self._prepare = self._raise_closed
+    def _run(self, call: Call, arguments: tuple[object, ...], *fences: Fence | None) -> object:
+        """Runs a call on this thread, when its turn comes.
+
+        Args:
+            call: What ends it early.
+            arguments: As the user gave them.
+            fences: An async function's own; without them it is waited for.
+        """
+        caller = self._caller
+        outer = THIS_THREAD.call
+        THIS_THREAD.call = call
+        try:
+            with caller.lock:
+                interrupted, caller.running = caller.running, call
+                try:
+                    return self._run_in_turn(arguments, fences)
+                finally:
+                    caller.running = interrupted
+        finally:
+            THIS_THREAD.call = outer
+
+    def _run_in_turn(
+        self, arguments: tuple[object, ...], fences: tuple[Fence | None, ...]
+    ) -> object:
+        if self._caller.is_closed:
+            raise ClosedError(f"call of {self.name} after its module was closed")
+        values = self._convert(arguments)
+        try:
+            if not self.is_async or fences:
+                return self._call(*values, *fences)
+            signal = Fence()
+            results = self._call(*values, None, signal)
+        except TensorMismatchError as error:
+            self._raise_mismatch(error, values)
+        if not signal.is_reached:
+            wait_for(signal)
+        return results
 
     def _convert(self, arguments: tuple[object, ...]) -> list[object]:
         converters = self._converters
@@ -233,42 +264,6 @@ class Function:
                     f"{self.name}, argument {self._argument_name(number)}: {error}", error.view
                 ) from error
         raise error
-
-    def _raise_closed(self) -> NoReturn:
-        raise ClosedError(f"call of {self.name} after its module was closed")
-
-
-class ResultTimeoutError(CallError, TimeoutError):
-    """The results of a call in flight are not there yet."""
-
-
-class Invocation:
-    """A call in flight.
-
-    Attributes:
-        fence: Reached when the results are there; fails if the program does.
-    """
-
-    def __init__(self, function: Function, results: object, fence: Fence) -> None:
-        self._function = function
-        self._results = results
-        self.fence = fence
-
-    @property
-    def is_done(self) -> bool:
-        """Whether ``results`` would not block."""
-        return self.fence.is_reached or self.fence.failure is not None
-
-    def results(self, timeout_s: float | None = None, *, copy: bool = False) -> Any:
-        """Waits for the results and returns them as a call does.
-
-        Raises:
-            ResultTimeoutError: They were not there in ``timeout_s`` seconds; a TimeoutError.
-            Error: The program failed.
-        """
-        if not self.fence.wait(timeout_s):
-            raise ResultTimeoutError(f"{self._function.name}: no result within {timeout_s} s")
-        return self._function._deliver(self._results, copy=copy)
 
 
 def is_coarse_fences(attrs: Mapping[str, str]) -> bool:

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import time
-from functools import partial
 from typing import TYPE_CHECKING
 
 from iree_wasm_hal.engine.contract import Feature
@@ -14,9 +12,9 @@ from iree_wasm_hal.errors import (
     ArgumentError,
     ImportResolutionError,
     IncompatibleTargetError,
-    InterruptedCallError,
     InvocationError,
 )
+from iree_wasm_hal.hal.call import Call, check_timeout, inside
 from iree_wasm_hal.hal.compatibility import check_features
 from iree_wasm_hal.hal.device import DEFAULT_MAX_MEMORY_BYTES, Device
 from iree_wasm_hal.hal.formats import ExecutableFormat, incompatible_format_error
@@ -51,7 +49,7 @@ def load(
     parameters: ParameterSources | None = None,
     modules: Sequence[NativeModule | BytecodeModule] = (),
     max_memory_bytes: int = DEFAULT_MAX_MEMORY_BYTES,
-    deadline_s: float | None = None,
+    timeout: float | None = None,
     trace_sink: TraceSink | None = None,
     progress: CompileObserver | None = None,
 ) -> Module:
@@ -62,22 +60,26 @@ def load(
         engine: Entry-point name of an installed engine, or an engine.
         threads: Worker threads.
         device: A device to run on together with what else runs there; ``engine``, ``threads``,
-            and ``max_memory_bytes`` are then the device's own, and so is the deadline of kernels.
+            and ``max_memory_bytes`` are then the device's own. By default the module has a device,
+            and with it a memory, of its own, so that no other can touch its buffers.
         parameters: Scope name to a parameter archive (.irpa, .safetensors, .gguf), to arrays by
             key, or to a list of such sources.
         modules: Modules that the program imports from beside ``hal`` and ``io_parameters``.
         max_memory_bytes: Largest size of the linear memory.
-        deadline_s: Seconds that a call, or the initialisation, may take; None for no limit.
+        timeout: Seconds that the initialisation may take, but for compiling, and that a call may
+            take unless it is given another; None for no limit.
         trace_sink: Gets what the program traces; standard error by default.
         progress: Called in this thread while kernels are compiled, with the bytes of a module that
             are done and all of them, by an engine that takes long (wamr-aot).
 
     Raises:
         EngineUnavailableError: The engine is not installed or does not run here.
+        EngineError: The engine lacks what is asked for, such as threads, or the means to keep a
+            time-out; says why.
         LoadError: The archive cannot be loaded; subclasses say why.
         ParameterError: A parameter archive cannot be used.
         LimitError: Out of linear memory.
-        CallError: The program's own initialisation failed.
+        CallError: The program's own initialisation failed, or took longer than ``timeout``.
     """
     data, name = open_source(source)
     program = BytecodeModule.from_bytes(data, file_name=name)
@@ -89,6 +91,7 @@ def load(
     with contextlib.ExitStack() as cleanup, observing:
         if device is None:
             opened = _engine(engine, cleanup)
+            check_timeout(opened.info, timeout)
             memory64 = bool(formats) and all(one.index64 for one in formats)
             if memory64:
                 check_features(f"{name}: the program", [Feature.MEMORY64], opened.info)
@@ -97,16 +100,17 @@ def load(
                 threads=threads,
                 max_memory_bytes=max_memory_bytes,
                 memory64=memory64,
-                deadline_s=deadline_s,
             )
             cleanup.callback(device.close)
+        else:
+            check_timeout(device.engine.info, timeout)
         hal = HalModule(device, trace_sink)
         hal.preferred_format = _preferred_format(formats, device)
         natives = [hal, IoParametersModule(indexes), *modules]
-        context = _start([*natives, program], hal, device, name, deadline_s)
+        with inside(Call(timeout)):
+            context = _start([*natives, program], hal, device, name)
         cleanup.callback(context.close)
-        hal.poll = context.budget.refill
-        return Module(program.name, device, context, cleanup.pop_all(), deadline_s=deadline_s)
+        return Module(program.name, device, context, cleanup.pop_all(), timeout=timeout)
 
 
 def _engine(engine: str | Engine, cleanup: contextlib.ExitStack) -> Engine:
@@ -127,26 +131,18 @@ def _start(
     hal: HalModule,
     device: Device,
     name: str,
-    deadline_s: float | None,
 ) -> Context:
     """Links the modules and runs the program's initialisation."""
-    if deadline_s is not None:
-        hal.poll = partial(_check_deadline, time.monotonic() + deadline_s, deadline_s)
     try:
-        return Context(modules, deadline_s=deadline_s)
+        return Context(modules)
     except InvocationError as error:
         if hal.preferred_format is not None:  # some of its kernels may be in another format alone
             hal.preferred_format = None
-            return _start(modules, hal, device, name, deadline_s)
+            return _start(modules, hal, device, name)
         # A program asks for the formats of its kernels one by one, and gives up after the last.
         if hal.has_accepted_format or not hal.refused_formats:
             raise
         raise _incompatible(hal.refused_formats, device, name) from error
-
-
-def _check_deadline(due: float, deadline_s: float) -> None:
-    if time.monotonic() > due:
-        raise InterruptedCallError(f"the initialisation took longer than {deadline_s} s")
 
 
 def _incompatible(formats: list[str], device: Device, name: str) -> IncompatibleTargetError:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import threading
 from typing import TYPE_CHECKING
 
-from iree_wasm_hal.runtime.function import Caller, Function, is_coarse_fences
+from iree_wasm_hal.hal.call import inside
+from iree_wasm_hal.runtime.caller import Caller
+from iree_wasm_hal.runtime.function import Function, is_coarse_fences
 
 if TYPE_CHECKING:
     import contextlib
@@ -43,17 +44,16 @@ class Module:
         context: Context,
         cleanup: contextlib.ExitStack,
         *,
-        deadline_s: float | None = None,
+        timeout: float | None = None,
     ) -> None:
         self.name = name
         self.device = device
         self._context = context
         self._cleanup = cleanup
-        self._lock = threading.RLock()
-        call = Caller(context, self._lock, deadline_s)
+        self._caller = Caller(device, timeout)
         self._functions = {
             name: Function(
-                name, vm_function, device.allocator, call, is_async=_is_async(context, name)
+                name, vm_function, device.allocator, self._caller, is_async=_is_async(context, name)
             )
             for name, vm_function in context.functions.items()
             if not name.startswith("__")
@@ -98,24 +98,34 @@ class Module:
         """What the device counted since it was created."""
         return self.device.statistics()
 
-    def interrupt(self) -> None:
-        """Ends the running call, from any thread, with InterruptedCallError; else no-op.
+    def cancel(self) -> None:
+        """Ends the call that runs now, and those in flight, with InterruptedCallError.
+
+        From any thread, at any time; where nothing runs, nothing happens. Calls that wait for
+        their turn go on, and so do those of other modules, on the same device as well. Where the
+        engine cannot end a running kernel, the call ends before the next workgroup.
 
         Raises:
-            EngineError: A kernel is running, and the engine cannot end it.
+            EngineError: Something took the means of ending a kernel from the engine.
         """
-        self._context.interrupt()
-        self.device.interrupt()
+        self._caller.cancel()
 
     def close(self) -> None:
         """Ends the program; calls then raise ClosedError. Idempotent.
 
-        Arrays that it returned stay valid.
+        Waits for a running call. Arrays that it returned stay valid.
+
+        Raises:
+            Error: The program's own code for this failed, or took longer than the time-out that
+                ``load`` was given; the module is closed nevertheless.
         """
-        with self._lock:
-            for function in self._functions.values():
-                function.close()
-            self._cleanup.close()
+        with self._caller.lock:
+            if self._caller.is_closed:
+                return
+            self._caller.is_closed = True
+            self._caller.background.close()
+            with inside(self._caller.begin(None)):
+                self._cleanup.close()
 
     def __enter__(self) -> Module:
         return self

@@ -1,4 +1,4 @@
-"""What bounds a running program: instructions, wall clock, and a caller's interrupt.
+"""What bounds a running program: instructions, and the call that it runs in.
 
 Generated code subtracts from ``cell[0]`` on back edges and internal calls and asks ``refill`` when
 that falls below zero, so a running loop pays for one subtraction and one comparison.
@@ -6,18 +6,17 @@ that falls below zero, so a running loop pays for one subtraction and one compar
 
 from __future__ import annotations
 
-import time
-
-from iree_wasm_hal.errors import InterruptedCallError, LimitError
+from iree_wasm_hal.errors import LimitError
+from iree_wasm_hal.hal.call import THIS_THREAD
 
 __all__ = ["Budget"]
 
 _SLICE = 10_000
-"""Instructions between two looks at the clock, about half a millisecond."""
+"""Instructions between two looks at the clock and at the call, about half a millisecond."""
 
 
 class Budget:
-    """The bounds of one context. ``interrupt`` may be called from any thread.
+    """The bounds of one context. Thread-compatible, with its context.
 
     Attributes:
         cell: One number: instructions left in the current slice.
@@ -25,9 +24,7 @@ class Budget:
     """
 
     __slots__ = (
-        "_deadline",
         "_granted",
-        "_interrupted",
         "_nesting",
         "_spent",
         "cell",
@@ -40,38 +37,27 @@ class Budget:
         self._spent = 0
         self._granted = _SLICE
         self._nesting = 0
-        self._deadline: float | None = None
-        self._interrupted = False
 
     def enter(self) -> None:
         """Begins a call into the context.
 
-        The outermost one counts its instructions from zero and forgets an old interrupt.
+        The outermost one counts its instructions from zero.
 
         Raises:
-            InterruptedCallError: The deadline has passed already.
+            InterruptedCallError: The thread's call has ended already.
         """
         if self._nesting == 0:
             self._spent = 0
-            self._interrupted = False
             self.cell[0] = self._granted = self._slice()
-            if self._deadline is not None:
-                self._check_deadline()
+            call = THIS_THREAD.call
+            if call is not None:
+                call.host_slice = self.cell
+                call.check()
         self._nesting += 1
 
     def leave(self) -> None:
         """Ends what ``enter`` began."""
         self._nesting -= 1
-
-    def set_deadline(self, seconds: float | None) -> None:
-        """Ends calls ``seconds`` from now; None lifts the deadline."""
-        self._deadline = None if seconds is None else time.monotonic() + seconds
-        self.cell[0] = -1
-
-    def interrupt(self) -> None:
-        """Ends the running call at its next back edge or call."""
-        self._interrupted = True
-        self.cell[0] = -1
 
     def charge(self, count: int) -> None:
         """Takes ``count`` instructions off, for a single one that runs long.
@@ -87,18 +73,17 @@ class Budget:
     def refill(self) -> None:
         """Looks at all bounds and grants a new slice.
 
-        Called by generated code when its slice is used up, and by native functions that wait.
+        Called by generated code when its slice is used up.
 
         Raises:
-            InterruptedCallError: ``interrupt`` was called, or the deadline has passed.
+            InterruptedCallError: The thread's call was cancelled, or its time is up.
             LimitError: The instruction bound is met.
         """
         self._spent += self._granted - self.cell[0]
         self.cell[0] = self._granted = 0
-        if self._interrupted:
-            self._interrupted = False
-            raise InterruptedCallError("the call was interrupted")
-        self._check_deadline()
+        call = THIS_THREAD.call
+        if call is not None:
+            call.check()
         allowed = self.max_instruction_count
         if allowed is not None and self._spent >= allowed:
             raise LimitError(
@@ -108,10 +93,6 @@ class Budget:
                 allowed=allowed,
             )
         self.cell[0] = self._granted = self._slice()
-
-    def _check_deadline(self) -> None:
-        if self._deadline is not None and time.monotonic() > self._deadline:
-            raise InterruptedCallError("the call ran past its deadline")
 
     def _slice(self) -> int:
         if self.max_instruction_count is None:

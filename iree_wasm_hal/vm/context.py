@@ -6,7 +6,6 @@ module can live side by side.
 
 from __future__ import annotations
 
-import math
 from functools import cached_property
 from typing import TYPE_CHECKING
 
@@ -75,7 +74,7 @@ class VmFunction:
         Raises:
             ArgumentError: Wrong number of arguments, or one of a wrong type or range.
             InvocationError: The program failed.
-            InterruptedCallError: ``Context.interrupt`` or the deadline ended it.
+            InterruptedCallError: It runs in a `hal.call.Call` that was ended.
             LimitError: A limit of the context is met.
             ClosedError: The context is closed.
         """
@@ -131,14 +130,12 @@ def _check_value(name: str, index: int, kind: str, value: object) -> int | float
 
 
 class Context:
-    """Modules linked together. Thread-compatible: callers serialise calls; see ``interrupt``.
+    """Modules linked together. Thread-compatible: callers serialise calls.
 
     Args:
         modules: In dependency order: a module's imports are served by modules before it.
         max_host_bytes: Bound on the memory of VM buffers, lists and globals.
         instruction_budget: Bound on VM instructions per call, None for none.
-        deadline_s: Ends initializers that run longer, and calls that run later than that unless
-            ``set_deadline`` is called before; None for no limit.
 
     Raises:
         ImportResolutionError: An import, module version or type that no module serves.
@@ -152,12 +149,9 @@ class Context:
         *,
         max_host_bytes: int = DEFAULT_MAX_BYTES,
         instruction_budget: int | None = None,
-        deadline_s: float | None = None,
     ) -> None:
         self.account = MemoryAccount(max_host_bytes)
         self.budget = Budget(instruction_budget)
-        if deadline_s is not None:
-            self.set_deadline(deadline_s)
         self._closed = False
         self._instances: list[ModuleInstance] = []
         ref_types = dict(BUILTIN_TYPES)
@@ -261,16 +255,6 @@ class Context:
             for name, export in instance.module.exports.items()
             if name not in (_INITIALIZER, _DEINITIALIZER)
         }
-
-    def interrupt(self) -> None:
-        """Ends the running call at its next back edge or call; from any thread."""
-        self.budget.interrupt()
-
-    def set_deadline(self, seconds: float | None) -> None:
-        """Ends calls that run ``seconds`` from now; None lifts the deadline."""
-        if seconds is not None and not math.isfinite(seconds):
-            raise ArgumentError(f"deadline of {seconds} seconds; expected a finite number or None")
-        self.budget.set_deadline(seconds)
 
     def check_open(self) -> None:
         """Raises ClosedError after ``close``."""

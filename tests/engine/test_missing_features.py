@@ -144,11 +144,11 @@ def test_threads_name_the_engines_that_have_them(engine_name: str, traps_archive
         iwh.load(traps_archive, engine=engine_name, threads=2)
 
 
-def test_deadlines_name_the_engines_that_keep_them(engine_name: str, traps_archive: Path) -> None:
+def test_time_outs_name_the_engines_that_keep_them(engine_name: str, traps_archive: Path) -> None:
     if Feature.INTERRUPT in KNOWN_ENGINES[engine_name]:
-        iwh.load(traps_archive, engine=engine_name, deadline_s=60).close()
+        iwh.load(traps_archive, engine=engine_name, timeout=60).close()
         return
     with pytest.raises(
         iwh.EngineError, match=r"cannot end a running kernel \(.*an engine that can"
     ):
-        iwh.load(traps_archive, engine=engine_name, deadline_s=60)
+        iwh.load(traps_archive, engine=engine_name, timeout=60)

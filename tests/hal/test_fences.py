@@ -31,7 +31,7 @@ def test_a_semaphore_only_moves_forward() -> None:
         with pytest.raises(InvocationError, match=f"at 7 cannot be signalled to {value}"):
             semaphore.signal(value)
     assert semaphore.wait(7)
-    assert not semaphore.wait(8, timeout_s=0.01)
+    assert not semaphore.wait(8, timeout=0.01)
 
 
 def test_the_first_failure_stays() -> None:

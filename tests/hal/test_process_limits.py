@@ -123,11 +123,11 @@ def test_no_thread_to_be_had(engine: Engine, monkeypatch: pytest.MonkeyPatch) ->
         assert not thread.is_alive()
     info = EngineInfo("some", "1", "", MemoryModel.IMPORTS, frozenset({Feature.INTERRUPT}))
     with pytest.raises(LimitError, match="needs 1 threads"):
-        Watchdog(info, 1.0)
+        Watchdog(info, 1.0).watch(threading.Event().set)
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="a POSIX matter")
-def test_deadlines_hold_in_forked_children() -> None:
+def test_time_outs_hold_in_forked_children() -> None:
     program = """
 import os, threading
 from iree_wasm_hal.engine.contract import EngineInfo, Feature, MemoryModel
@@ -135,6 +135,9 @@ from iree_wasm_hal.hal.watchdog import Watchdog
 
 info = EngineInfo("some", "1", "", MemoryModel.IMPORTS, frozenset({Feature.INTERRUPT}))
 watchdogs = [Watchdog(info, 0.05) for _ in range(2)]
+for watchdog in watchdogs:
+    with watchdog.watch(threading.Event().set):
+        pass
 if child := os.fork():
     print(os.waitpid(child, 0)[1])
 else:

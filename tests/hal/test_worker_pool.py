@@ -130,16 +130,16 @@ def test_a_fault_at_any_workgroup_is_one_error(
     assert who_works(device, executable) <= set(range(threads))
 
 
-def test_a_deadline_ends_all_workers(device: Device, executable: Executable, threads: int) -> None:
-    device.deadline_s = 0.05
+def test_a_time_out_ends_all_workers(device: Device, executable: Executable, threads: int) -> None:
+    device.timeout = 0.05
     for _ in range(3):
-        with pytest.raises(InterruptedCallError, match="deadline"):
+        with pytest.raises(InterruptedCallError, match="timeout"):
             device.queue_execute(None, None, record(device, executable, "endless"))
-    device.deadline_s = None
+    device.timeout = None
     assert who_works(device, executable) <= set(range(threads))
 
 
-def test_interrupt_ends_all_workers(device: Device, executable: Executable, threads: int) -> None:
+def test_cancel_ends_all_workers(device: Device, executable: Executable, threads: int) -> None:
     raised: list[type[Exception]] = []
 
     def run() -> None:
@@ -150,7 +150,7 @@ def test_interrupt_ends_all_workers(device: Device, executable: Executable, thre
     thread = threading.Thread(target=run)
     thread.start()
     while thread.is_alive():
-        device.interrupt()
+        device.cancel()
         thread.join(0.01)
     assert raised == [InterruptedCallError]
     assert who_works(device, executable) <= set(range(threads))

@@ -90,23 +90,22 @@ def test_a_program_that_fails_says_why_and_goes_on(load_wasm: LoadWasm) -> None:
     assert module.positive(3) == 3
 
 
-def test_a_deadline_ends_host_code_and_kernels(load_wasm: LoadWasm) -> None:
-    deadline_s = 0.2
-    module = load_wasm(SOURCE, deadline_s=deadline_s)
-    spinning = load_wasm(SPIN_IN_KERNEL, deadline_s=deadline_s)
+def test_a_time_out_ends_host_code_and_kernels(load_wasm: LoadWasm) -> None:
+    module = load_wasm(SOURCE, timeout=0.2)
+    spinning = load_wasm(SPIN_IN_KERNEL, timeout=0.2)
     calls: list[Callable[[], object]] = [
         lambda: module.spin_on_host(-1),
         lambda: spinning.spin(np.zeros(4, np.int32)),
     ]
     for call in calls:
-        with pytest.raises(iwh.InterruptedCallError):
+        with pytest.raises(iwh.CallTimeoutError, match=r"timeout of 0\.2 s"):
             call()
     np.testing.assert_array_equal(module.add(F4, F4), F4 * 2)
     assert module.spin_on_host(1000) == 1000
     np.testing.assert_array_equal(spinning.spin(np.full(4, -1, np.int32)), np.full(4, -1))
 
 
-def test_another_thread_interrupts_a_call(load_wasm: LoadWasm) -> None:
+def test_another_thread_cancels_a_call(load_wasm: LoadWasm) -> None:
     module, spinning = load_wasm(SOURCE), load_wasm(SPIN_IN_KERNEL)
     calls: list[tuple[iwh.Module, Callable[[], object]]] = [
         (module, lambda: module.spin_on_host(-1)),
@@ -115,12 +114,12 @@ def test_another_thread_interrupts_a_call(load_wasm: LoadWasm) -> None:
     for target, call in calls:
         done = threading.Event()
 
-        def interrupt(target: iwh.Module = target, done: threading.Event = done) -> None:
+        def cancel(target: iwh.Module = target, done: threading.Event = done) -> None:
             # The call may not have begun at the first attempts.
             while not done.wait(0.02):
-                target.interrupt()
+                target.cancel()
 
-        thread = threading.Thread(target=interrupt)
+        thread = threading.Thread(target=cancel)
         thread.start()
         with pytest.raises(iwh.InterruptedCallError):
             call()
@@ -168,9 +167,9 @@ INITIALISERS = [
 
 
 @pytest.mark.parametrize("source", INITIALISERS)
-def test_a_deadline_ends_the_initialisation(load_wasm: LoadWasm, source: str) -> None:
-    with pytest.raises(iwh.InterruptedCallError):
-        load_wasm(source, deadline_s=0.3)
+def test_a_time_out_ends_the_initialisation(load_wasm: LoadWasm, source: str) -> None:
+    with pytest.raises(iwh.CallTimeoutError):
+        load_wasm(source, timeout=0.3)
 
 
 AWAIT = """
@@ -183,17 +182,17 @@ AWAIT = """
 
 
 def test_a_wait_for_a_fence_can_be_ended(load_wasm: LoadWasm) -> None:
-    module = load_wasm(AWAIT, deadline_s=0.2)
-    with pytest.raises(iwh.InterruptedCallError, match="deadline"):
+    module = load_wasm(AWAIT, timeout=0.2)
+    with pytest.raises(iwh.CallTimeoutError, match="timeout"):
         module["await"](iwh.Fence())
     module = load_wasm(AWAIT)
     fence, done = iwh.Fence(), threading.Event()
 
-    def interrupt() -> None:
+    def cancel() -> None:
         while not done.wait(0.02):
-            module.interrupt()
+            module.cancel()
 
-    thread = threading.Thread(target=interrupt)
+    thread = threading.Thread(target=cancel)
     thread.start()
     with pytest.raises(iwh.InterruptedCallError):
         module["await"](fence)
@@ -246,7 +245,7 @@ def test_wasm64_archives_get_a_memory_with_64_bit_addresses(engine: object) -> N
         np.testing.assert_array_equal(module.add(F4, F4), F4 * 2)
 
 
-def test_a_deadline_beyond_the_systems_time_types(load_wasm: LoadWasm) -> None:
-    module = load_wasm(SOURCE, deadline_s=1e18)
+def test_a_time_out_beyond_the_systems_time_types(load_wasm: LoadWasm) -> None:
+    module = load_wasm(SOURCE, timeout=1e18)
     np.testing.assert_array_equal(module.add(F4, F4), F4 * 2)
     np.testing.assert_array_equal(module.add(F4, F4), F4 * 2)

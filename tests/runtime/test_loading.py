@@ -107,7 +107,7 @@ def test_damaged_archives_load_and_run_or_fail_with_an_error_of_ours(engine: Eng
             mutant[draw.randrange(len(mutant))] = draw.randrange(256)
         with (
             contextlib.suppress(iwh.Error),
-            iwh.load(mutant, engine=engine, max_memory_bytes=64 << 20, deadline_s=1) as module,
+            iwh.load(mutant, engine=engine, max_memory_bytes=64 << 20, timeout=1) as module,
         ):
             loaded += 1
             for name in module:

@@ -1,4 +1,4 @@
-"""Bounds of a context where calls nest and deadlines pass between calls."""
+"""Bounds of a context where calls nest and time runs out between calls."""
 
 from __future__ import annotations
 
@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from iree_wasm_hal.errors import InterruptedCallError, LimitError
+from iree_wasm_hal.errors import CallTimeoutError, InterruptedCallError, LimitError
+from iree_wasm_hal.hal.call import THIS_THREAD, Call, inside
 from iree_wasm_hal.vm.account import MemoryAccount
 from iree_wasm_hal.vm.buffer import Buffer
 from iree_wasm_hal.vm.context import Context
@@ -46,7 +47,8 @@ def _context(assemble: Callable[[str], bytes], **options: int) -> tuple[Context,
         if value > 1000:
             contexts[0].function("f")(value // 2)
         if value == 77:
-            contexts[0].interrupt()
+            assert THIS_THREAD.call is not None
+            THIS_THREAD.call.cancel()
 
     contexts.append(Context([native, BytecodeModule.from_bytes(assemble(SOURCE))], **options))
     return contexts[0], seen
@@ -60,25 +62,24 @@ def test_a_nested_call_shares_the_budget(assemble: Callable[[str], bytes]) -> No
     context.function("f")(5_000)
 
 
-def test_an_interrupt_from_inside_ends_the_call(assemble: Callable[[str], bytes]) -> None:
+def test_a_cancel_from_inside_ends_the_call(assemble: Callable[[str], bytes]) -> None:
     context, seen = _context(assemble)
-    with pytest.raises(InterruptedCallError, match="interrupted"):
+    with inside(Call()), pytest.raises(InterruptedCallError, match="cancelled"):
         context.function("f")(77)
     assert seen == [77]
     context.function("f")(5)
     assert seen == [77, 5, 0]
 
 
-def test_a_deadline_that_has_passed_stops_even_straight_code(
+def test_a_call_whose_time_is_up_stops_even_straight_code(
     assemble: Callable[[str], bytes],
 ) -> None:
     context, seen = _context(assemble)
-    context.set_deadline(-1.0)
-    with pytest.raises(InterruptedCallError, match="deadline"):
+    with inside(Call(0.0)), pytest.raises(CallTimeoutError, match="timeout of 0.0 s"):
         context.function("f")(1)
     assert seen == []
-    context.set_deadline(100.0)
-    context.function("f")(1)
+    with inside(Call(100.0)):
+        context.function("f")(1)
     assert seen == [1, 0]
 
 
@@ -107,10 +108,8 @@ def test_a_long_hash_is_bounded(assemble: Callable[[str], bytes]) -> None:
     with pytest.raises(LimitError, match="VM instructions"):
         Context([module], instruction_budget=1_000_000).function("f")(contents)
     context = Context([module])
-    context.set_deadline(0.05)
-    with pytest.raises(InterruptedCallError, match="deadline"):
+    with inside(Call(0.05)), pytest.raises(CallTimeoutError):
         context.function("f")(contents)
     # The reference vector of SipHash-2-4 for the input 00 01 .. 0e, as the paper prints it.
-    context.set_deadline(None)
     digest = context.function("f")(Buffer(bytes(range(15))))
     assert digest == 0xA129CA6149BE45E5 - 2**64

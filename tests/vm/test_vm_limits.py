@@ -1,4 +1,4 @@
-"""Limits of contexts: instructions, deadline, call depth, host memory."""
+"""Limits of contexts: instructions, time, call depth, host memory."""
 
 from __future__ import annotations
 
@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from vm_modules import COUNTER, host
 
-from iree_wasm_hal.errors import ArgumentError, InterruptedCallError, LimitError
+from iree_wasm_hal.errors import CallTimeoutError, InterruptedCallError, LimitError
+from iree_wasm_hal.hal.call import Call, inside
 from iree_wasm_hal.vm.context import Context
 from iree_wasm_hal.vm.module import BytecodeModule
 from iree_wasm_hal.vm.types import Buffer
@@ -109,20 +110,17 @@ def test_instruction_budget(assemble: Assemble) -> None:
 
 
 @pytest.mark.parametrize("name", ["spin", "double30"])
-def test_deadline_and_interrupt(name: str, assemble: Assemble) -> None:
+def test_time_out_and_cancel(name: str, assemble: Assemble) -> None:
     context = Context([host(), BytecodeModule.from_bytes(assemble(ENDLESS))])
-    context.set_deadline(0.05)
-    with pytest.raises(InterruptedCallError, match="deadline"):
+    with inside(Call(0.05)), pytest.raises(CallTimeoutError):
         context.function(name)(1)
-    context.set_deadline(None)
-    timer = threading.Timer(0.05, context.interrupt)
+    call = Call()
+    timer = threading.Timer(0.05, call.cancel)
     timer.start()
-    with pytest.raises(InterruptedCallError, match="interrupted"):
+    with inside(call), pytest.raises(InterruptedCallError, match="cancelled"):
         context.function(name)(1)
     timer.join()
     assert context.function("double1")(1) is None
-    with pytest.raises(ArgumentError, match="finite"):
-        context.set_deadline(float("nan"))
 
 
 def test_call_depth(assemble: Assemble, monkeypatch: pytest.MonkeyPatch) -> None:

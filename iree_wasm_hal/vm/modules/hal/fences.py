@@ -4,20 +4,18 @@ from __future__ import annotations
 
 import math
 import time
-from typing import TYPE_CHECKING
 
+from iree_wasm_hal.hal.call import THIS_THREAD
 from iree_wasm_hal.hal.fence import Fence
 from iree_wasm_hal.status import StatusCode, error_from_status
 from iree_wasm_hal.vm.modules.hal.table import FunctionTable, expect
 
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
-__all__ = ["TABLE", "fence_await", "wait_polling"]
+__all__ = ["TABLE", "fence_await", "wait_for"]
 
 TABLE = FunctionTable()
 
-_POLL_INTERVAL_S = 0.1
+_LOOK_INTERVAL_S = 0.02
+"""Between two looks at whether the call was cancelled."""
 
 
 @TABLE.serve("fence.create", "0rI_r")
@@ -52,13 +50,13 @@ def fence_fail(fence: object, status: int) -> None:
     )
 
 
-def fence_await(
-    timeout_millis: int, fences: tuple[object, ...], poll: Callable[[], None] | None = None
-) -> int:
+@TABLE.serve("fence.await", "0iICrD_i")
+def fence_await(timeout_millis: int, flags: int, fences: tuple[object, ...]) -> int:
     """Blocks until all fences are reached; OK or DEADLINE_EXCEEDED.
 
     Raises:
-        Error: A fence failed: the error it failed with; or what ``poll`` raised.
+        Error: A fence failed: the error it failed with.
+        InterruptedCallError: The thread's call ended meanwhile.
     """
     limit = math.inf if timeout_millis == -1 else (timeout_millis & 0xFFFFFFFF) / 1000
     deadline = 0.0
@@ -67,28 +65,35 @@ def fence_await(
             continue
         # The clock starts with the first fence that is not reached; mostly there is none.
         deadline = deadline or time.monotonic() + limit
-        if not wait_polling(fence, poll, deadline):
+        if not wait_for(fence, deadline):
             return StatusCode.DEADLINE_EXCEEDED
     return StatusCode.OK
 
 
-def wait_polling(fence: Fence, poll: Callable[[], None] | None, deadline: float = math.inf) -> bool:
-    """Waits for a fence, calling ``poll`` a few times a second so that it can end the wait.
+def wait_for(fence: Fence, deadline: float = math.inf) -> bool:
+    """Waits for a fence as long as this thread's call may.
 
     Args:
         fence: What to wait for.
-        poll: Raises what is to be raised; None for nothing to ask.
         deadline: On the clock of ``time.monotonic``.
 
     Returns:
         False if the deadline passed first.
+
+    Raises:
+        Error: The fence failed: the error it failed with.
+        InterruptedCallError: The thread's call ended meanwhile.
     """
-    while not fence.wait(min(_POLL_INTERVAL_S, max(0.0, deadline - time.monotonic()))):
+    call = THIS_THREAD.call
+    latest = math.inf if call is None else call.due
+    while True:
+        now = time.monotonic()
+        if fence.wait(max(0.0, min(_LOOK_INTERVAL_S, deadline - now, latest - now))):
+            return True
+        if call is not None:
+            call.check()
         if time.monotonic() >= deadline:
             return False
-        if poll is not None:
-            poll()
-    return True
 
 
 def _fences(fences: tuple[object, ...], where: str) -> list[Fence | None]:

@@ -29,7 +29,6 @@ from iree_wasm_hal.vm.modules.hal import (
     queues,
 )
 from iree_wasm_hal.vm.modules.hal.channels import COLLECTIVES, Channel
-from iree_wasm_hal.vm.modules.hal.fences import fence_await
 from iree_wasm_hal.vm.modules.hal.table import expect
 from iree_wasm_hal.vm.native import PyModule
 
@@ -83,7 +82,6 @@ class HalModule(PyModule):
         has_accepted_format: Whether the program asked for one that the device takes.
         preferred_format: Of several formats, the only one that the program is told of; None for
             all that the device takes.
-        poll: Called now and then while the program waits for a fence; raises to end the wait.
     """
 
     def __init__(self, device: Device, trace_sink: TraceSink | None = None) -> None:
@@ -91,7 +89,6 @@ class HalModule(PyModule):
         self.refused_formats: list[str] = []
         self.has_accepted_format = False
         self.preferred_format: str | None = None
-        self.poll: Callable[[], None] | None = None
         self._device = device
         self._trace_sink = _print_trace if trace_sink is None else trace_sink
         for family in _FAMILIES:
@@ -99,7 +96,6 @@ class HalModule(PyModule):
         self.function("devices.count", "0v_i")(lambda: 1)
         self.function("devices.get", "0i_r")(self._devices_get)
         self.function("device.query.i64", "0rrr_iI")(self._device_query)
-        self.function("fence.await", "0iICrD_i")(self._fence_await)
         self.function("buffer_view.trace", "0rCrD_v")(self._trace)
 
     def lookup(self, function_name: str, calling_convention: str) -> NativeFunction | None:
@@ -129,9 +125,6 @@ class HalModule(PyModule):
             if self.preferred_format not in {None, key_text}:
                 value = 0
         return int(known), value
-
-    def _fence_await(self, timeout_millis: int, flags: int, fences: tuple[object, ...]) -> int:
-        return fence_await(timeout_millis, fences, self.poll)
 
     def _trace(self, key: object, views: tuple[object, ...]) -> None:
         text = expect(key, VmBuffer, "buffer_view.trace: key").text()

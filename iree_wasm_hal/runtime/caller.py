@@ -1,0 +1,82 @@
+"""What the functions of a module share: whose turn it is, and which calls are under way."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING
+
+from iree_wasm_hal.hal.call import Call, check_timeout
+from iree_wasm_hal.hal.patient_lock import PatientLock
+from iree_wasm_hal.runtime.background import Background
+
+if TYPE_CHECKING:
+    from iree_wasm_hal.hal.device import Device
+
+__all__ = ["Caller"]
+
+
+class Caller:
+    """The calls of one module. Thread-safe.
+
+    Args:
+        device: The module's.
+        timeout: Seconds that a call may take unless it says itself; None for no limit.
+
+    Attributes:
+        lock: Held during a call; a VM context runs one at a time.
+        running: The call that runs now. Under the lock.
+        background: Runs calls that an event loop waits for.
+        is_closed: Whether the module is closed. Under the lock.
+    """
+
+    __slots__ = ("_device", "_in_flight", "_timeout", "background", "is_closed", "lock", "running")
+
+    def __init__(self, device: Device, timeout: float | None = None) -> None:
+        self._device = device
+        self._timeout = timeout
+        self._in_flight: set[Call] = set()
+        self.lock = PatientLock()
+        self.running: Call | None = None
+        self.background = Background()
+        self.is_closed = False
+
+    def begin(self, timeout: float | None) -> Call:
+        """A new call; its time runs from now on.
+
+        Args:
+            timeout: Seconds, 0 or more; infinite for no limit, None for the module's own.
+
+        Raises:
+            ArgumentError: The time-out is none.
+            EngineError: The engine cannot end a running kernel.
+        """
+        if timeout is None:
+            timeout = self._timeout
+        else:
+            check_timeout(self._device.engine.info, timeout)
+        return Call(None if timeout == math.inf else timeout)
+
+    def track(self, call: Call) -> None:
+        """Notes a call that goes on without a thread of its own; see ``release``.
+
+        Raises:
+            LimitError: There is no thread to watch its time-out.
+        """
+        self._in_flight.add(call)
+        if call.due != math.inf:
+            self._device.watchdog.add(call)
+
+    def release(self, call: Call) -> None:
+        """Forgets what ``track`` was told."""
+        self._in_flight.discard(call)
+        if call.due != math.inf:
+            self._device.watchdog.discard(call)
+
+    def cancel(self) -> None:
+        """Ends the running call and those in flight; see ``Module.cancel``."""
+        calls = [*self._in_flight]
+        running = self.running
+        if running is not None:
+            calls.append(running)
+        for call in calls:
+            call.cancel()
