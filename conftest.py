@@ -6,8 +6,11 @@ An engine that is absent is left out and named in the summary. The environment v
 
 from __future__ import annotations
 
+import atexit
 import json
 import os
+import shutil
+import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -22,9 +25,14 @@ _PLUGINS = Path(__file__).parent / "plugins"
 _REQUIRED = "IREE_WASM_HAL_REQUIRE_ENGINES"
 # Found out once: the processes that run the tests inherit it from the one that started them.
 _FOUND = "IREE_WASM_HAL_TEST_ENGINES"
+_CACHE = "IREE_WASM_HAL_CACHE_DIR"
 
 
 def pytest_configure() -> None:
+    if "PYTEST_XDIST_WORKER" not in os.environ:  # no test touches what the user's programs keep
+        folder = tempfile.mkdtemp(prefix="iree-wasm-hal-tests-")
+        atexit.register(shutil.rmtree, folder, ignore_errors=True)
+        os.environ[_CACHE] = folder
     if _FOUND not in os.environ:
         os.environ[_FOUND] = json.dumps({record.name: record.cause for record in list_engines()})
     missing = [f"{name}: {cause}" for name, cause in _left_out().items() if name in _required()]

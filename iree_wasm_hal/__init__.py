@@ -45,6 +45,7 @@ from iree_wasm_hal.errors import (
 )
 
 if TYPE_CHECKING:
+    from iree_wasm_hal.cache.code_cache import CodeCache
     from iree_wasm_hal.compiler import compile  # noqa: A004 - the name that users call
     from iree_wasm_hal.engine import list_engines as engines
     from iree_wasm_hal.engine import open_engine
@@ -65,6 +66,7 @@ __all__ = [
     "CallError",
     "CallTimeoutError",
     "ClosedError",
+    "CodeCache",
     "CompileError",
     "Device",
     "EngineError",
@@ -97,6 +99,7 @@ __all__ = [
 
 _LAZY = {
     "BytecodeModule": ("iree_wasm_hal.vm.module", "BytecodeModule"),
+    "CodeCache": ("iree_wasm_hal.cache.code_cache", "CodeCache"),
     "Device": ("iree_wasm_hal.hal.device", "Device"),
     "Fence": ("iree_wasm_hal.hal.fence", "Fence"),
     "Function": ("iree_wasm_hal.runtime.function", "Function"),

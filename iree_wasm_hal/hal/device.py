@@ -8,6 +8,7 @@ from __future__ import annotations
 import weakref
 from typing import TYPE_CHECKING
 
+from iree_wasm_hal.cache.settings import choose_cache
 from iree_wasm_hal.engine.signal_guard import SIGNAL_GUARD
 from iree_wasm_hal.errors import Error, InterruptedCallError
 from iree_wasm_hal.hal import transfer
@@ -23,6 +24,7 @@ from iree_wasm_hal.hal.device_options import (
 from iree_wasm_hal.hal.executable import Executable, ExecutableLoader
 from iree_wasm_hal.hal.formats import ExecutableFormat, incompatible_format_error
 from iree_wasm_hal.hal.guest_memory import GuestMemory
+from iree_wasm_hal.hal.programs import ProgramSource
 from iree_wasm_hal.hal.scheduling import Scheduler
 from iree_wasm_hal.hal.statistics import Counters, DeviceStatistics, MemoryStatistics
 from iree_wasm_hal.hal.suballocator import Suballocator
@@ -32,6 +34,7 @@ from iree_wasm_hal.hal.worker_pool import WorkerPool
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from iree_wasm_hal.cache.code_cache import CodeCache
     from iree_wasm_hal.engine.contract import Engine
     from iree_wasm_hal.hal.buffer import Buffer
     from iree_wasm_hal.hal.fence import Fence
@@ -62,6 +65,7 @@ class Device:
         max_memory_bytes: Largest size of the linear memory.
         memory64: Whether addresses have 64 bits, for ``wasm64`` kernels.
         shared_memory: Whether the linear memory is declared shared.
+        cache: Where compiled kernels are kept: True for the user's cache, False for nowhere.
         timeout: Seconds that one call into the engine may take; None for no limit but that of the
             call that it is a part of.
 
@@ -85,6 +89,7 @@ class Device:
         max_memory_bytes: int = DEFAULT_MAX_MEMORY_BYTES,
         memory64: bool = False,
         shared_memory: bool = False,
+        cache: bool | CodeCache = True,
         timeout: float | None = None,
     ) -> None:
         check_threads(engine.info, threads)
@@ -105,8 +110,11 @@ class Device:
         self.allocator = Allocator(self._memory, suballocator, self._counters)
         self._pool = WorkerPool(self._memory, suballocator, self._counters, threads)
         self._executables: weakref.WeakSet[Executable] = weakref.WeakSet()
+        programs = ProgramSource(
+            engine, self._memory.type, atomics=threads > 1, cache=choose_cache(cache)
+        )
         self._loader = ExecutableLoader(
-            engine, self._memory, suballocator, self._pool, atomics=threads > 1
+            engine, programs, self._memory, suballocator, self._pool, atomics=threads > 1
         )
         self._executor: Executable | None = None
         self._pool.watchdog = self._watchdog

@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from iree_wasm_hal.errors import ArgumentError, CallError, LoadError
-from iree_wasm_hal.hal.compatibility import check_features
 from iree_wasm_hal.hal.executable_library import (
     LIBRARY_VERSION,
     ExecutableLibrary,
@@ -21,11 +20,11 @@ from iree_wasm_hal.hal.executable_library import (
 )
 from iree_wasm_hal.hal.suballocator import ALIGNMENT
 from iree_wasm_hal.status import StatusCode, invocation_error
-from iree_wasm_hal.wasm.relink import executor_module, relink
 
 if TYPE_CHECKING:
     from iree_wasm_hal.engine.contract import Engine, Instance, WasmFunction
     from iree_wasm_hal.hal.guest_memory import GuestMemory
+    from iree_wasm_hal.hal.programs import LinkedProgram, ProgramSource
     from iree_wasm_hal.hal.suballocator import Block, Suballocator
     from iree_wasm_hal.hal.worker_pool import WorkerPool
     from iree_wasm_hal.wasm.relink import RelinkedModule
@@ -78,6 +77,7 @@ class Executable:
     __slots__ = (
         "__weakref__",
         "_blocks",
+        "_linked",
         "_ordinals",
         "entries",
         "environment_ptr",
@@ -94,6 +94,7 @@ class Executable:
         memory: GuestMemory,
         entries: tuple[Entry, ...],
         *,
+        linked: LinkedProgram,
         exports: tuple[Export, ...] = (),
         environment_ptr: int = 0,
         blocks: tuple[Block, ...] = (),
@@ -105,6 +106,7 @@ class Executable:
         self.memory = memory
         self.entries = entries
         self._blocks = blocks
+        self._linked = linked  # devices that load the same kernels meanwhile share it
         self._ordinals = {export.name: i for i, export in reversed([*enumerate(exports)])}
 
     def __repr__(self) -> str:
@@ -152,12 +154,13 @@ class Executable:
 
 @dataclass(slots=True)
 class ExecutableLoader:
-    """Relinks, compiles, instantiates and reads kernel modules for one device.
+    """Places, instantiates and reads kernel modules for one device.
 
     Not thread-safe: the device serialises calls.
     """
 
     engine: Engine
+    programs: ProgramSource
     memory: GuestMemory
     suballocator: Suballocator
     pool: WorkerPool
@@ -169,8 +172,9 @@ class ExecutableLoader:
 
         Its index is one that no dispatch has.
         """
-        module = executor_module(memory=self.memory.type, atomics=self.atomics)
-        return Executable("executor", 0xFFFFFFFF, self.memory, self._instantiate(module, 0))
+        linked = self.programs.executor()
+        entries = self._instantiate(linked, 0)
+        return Executable("executor", 0xFFFFFFFF, self.memory, entries, linked=linked)
 
     def load(self, kernel: bytes, constants: bytes, name: str) -> Executable:
         """Loads a kernel module.
@@ -186,12 +190,12 @@ class ExecutableLoader:
             LoadError: What the module says of itself is wrong.
             LimitError: Out of linear memory.
         """
-        module = relink(kernel, memory=self.memory.type, atomics=self.atomics)
         what = f"executable {name!r}" if name else "the executable"
-        check_features(what, module.features, self.engine.info)
+        linked = self.programs.kernels(kernel, what)
+        module = linked.module
         data = self._place(module)
         environment = self._write_environment(module, constants)
-        entries = self._instantiate(module, data.guest_ptr)
+        entries = self._instantiate(linked, data.guest_ptr)
         try:
             library = self._query(module, entries[0], data.guest_ptr, environment.guest_ptr)
             _check_constants(library, len(constants))
@@ -204,6 +208,7 @@ class ExecutableLoader:
             self.next_index,
             self.memory,
             entries,
+            linked=linked,
             exports=library.exports,
             environment_ptr=environment.guest_ptr,
             blocks=(data, environment),
@@ -211,12 +216,11 @@ class ExecutableLoader:
         self.next_index += 1
         return executable
 
-    def _instantiate(self, module: RelinkedModule, memory_base: int) -> tuple[Entry, ...]:
-        """Compiles the module once and makes an instance of it for every worker."""
-        program = self.engine.compile(module.wasm)
+    def _instantiate(self, linked: LinkedProgram, memory_base: int) -> tuple[Entry, ...]:
+        """Makes an instance of the program for every worker."""
         return tuple(
             Entry(
-                self.engine.instantiate(program, self.memory.memory),
+                self.engine.instantiate(linked.program, self.memory.memory),
                 memory_base,
                 worker.stack_pointer,
             )

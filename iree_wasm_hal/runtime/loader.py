@@ -29,6 +29,7 @@ from iree_wasm_hal.vm.modules.io_parameters.source import ParameterSources, open
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from iree_wasm_hal.cache.code_cache import CodeCache
     from iree_wasm_hal.engine.contract import Engine
     from iree_wasm_hal.vm.native import NativeModule
 
@@ -50,6 +51,7 @@ def load(
     modules: Sequence[NativeModule | BytecodeModule] = (),
     max_memory_bytes: int = DEFAULT_MAX_MEMORY_BYTES,
     timeout: float | None = None,
+    cache: bool | CodeCache = True,
     trace_sink: TraceSink | None = None,
     progress: CompileObserver | None = None,
 ) -> Module:
@@ -68,6 +70,8 @@ def load(
         max_memory_bytes: Largest size of the linear memory.
         timeout: Seconds that the initialisation may take, but for compiling, and that a call may
             take unless it is given another; None for no limit.
+        cache: Where compiled code is kept for the next process: True for the user's cache, unless
+            the environment switches it off; False for nowhere; or a cache. See ``docs/cache.md``.
         trace_sink: Gets what the program traces; standard error by default.
         progress: Called in this thread while kernels are compiled, with the bytes of a module that
             are done and all of them, by an engine that takes long (wamr-aot).
@@ -100,6 +104,7 @@ def load(
                 threads=threads,
                 max_memory_bytes=max_memory_bytes,
                 memory64=memory64,
+                cache=cache,
             )
             cleanup.callback(device.close)
         else:

@@ -35,6 +35,10 @@ class PatternedEngine:
     def info(self) -> EngineInfo:
         return self._engine.info
 
+    @property
+    def artifact_key(self) -> str | None:
+        return self._engine.artifact_key
+
     def compile(self, wasm: bytes) -> Program:
         return self._engine.compile(wasm)
 

@@ -69,13 +69,13 @@ def bare_python(wheels: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return make_environment(tmp_path_factory.mktemp("bare"), wheels, "iree-wasm-hal")
 
 
-def test_core_installs_with_two_dependencies(bare_python: Path) -> None:
+def test_core_installs_with_three_dependencies(bare_python: Path) -> None:
     code = """
 import importlib.metadata as m, json
 print(json.dumps(sorted(d.name.lower() for d in m.distributions())))
 """
     installed = set(json.loads(run(bare_python, code))) - {"pip", "setuptools"}
-    assert installed == {"iree-wasm-hal", "numpy", "pluggy"}
+    assert installed == {"iree-wasm-hal", "numpy", "platformdirs", "pluggy"}
 
 
 def test_core_lists_no_engine_and_names_the_missing_one(bare_python: Path) -> None:
