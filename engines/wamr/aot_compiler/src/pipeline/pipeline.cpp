@@ -23,6 +23,7 @@
 #include <llvm/Transforms/Vectorize/SLPVectorizer.h>
 
 #include "../failure.h"
+#include "guard_minmax.h"
 #include "passes.h"
 
 using namespace llvm;
@@ -91,6 +92,7 @@ extern "C" void iwh_aotc_optimize(
   PassInstrumentationCallbacks callbacks;
   OptNoneInstrumentation skip_unoptimized(false);
   skip_unoptimized.registerCallbacks(callbacks);
+  iwh::guard_minmax(callbacks);
   callbacks.registerShouldRunOptionalPassCallback(
       [](StringRef, Any) { return !iwh_aotc_is_cancelled(); });
   PassBuilder builder(machine, tuning, std::nullopt, &callbacks);
