@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
     from iree_wasm_hal.engine.contract import EngineInfo
 
-__all__ = ["THIS_THREAD", "Call", "check_timeout", "inside", "uncounted"]
+__all__ = ["THIS_THREAD", "Call", "check_seconds", "check_timeout", "inside", "uncounted"]
 
 
 class Call:
@@ -155,6 +155,18 @@ def uncounted() -> Iterator[None]:
                 call.due += elapsed
 
 
+def check_seconds(timeout: float | None) -> None:
+    """Checks a time-out.
+
+    Raises:
+        ArgumentError: It is no number of seconds, 0 or more.
+    """
+    if timeout is None:
+        return
+    if not isinstance(timeout, (int, float)) or not timeout >= 0:
+        raise ArgumentError(f"timeout is {timeout!r}; expected seconds, 0 or more, or None")
+
+
 def check_timeout(engine: EngineInfo, timeout: float | None) -> None:
     """Checks that an engine can keep a time-out.
 
@@ -162,10 +174,9 @@ def check_timeout(engine: EngineInfo, timeout: float | None) -> None:
         ArgumentError: It is no number of seconds, 0 or more.
         EngineError: The engine cannot end a running kernel; says why and what else there is.
     """
+    check_seconds(timeout)
     if timeout is None:
         return
-    if not isinstance(timeout, (int, float)) or not timeout >= 0:
-        raise ArgumentError(f"timeout is {timeout!r}; expected seconds, 0 or more, or None")
     if Feature.INTERRUPT not in engine.features:
         reason = engine.notes.get(Feature.INTERRUPT, "it offers no way to")
         raise EngineError(

@@ -9,6 +9,7 @@ from iree_wasm_hal.hal.call import THIS_THREAD
 from iree_wasm_hal.hal.fence import Fence
 from iree_wasm_hal.runtime.arguments import argument_converter
 from iree_wasm_hal.runtime.declaration import Declaration, parse_declaration
+from iree_wasm_hal.runtime.face import FunctionFace
 from iree_wasm_hal.runtime.invocation import Invocation
 from iree_wasm_hal.runtime.results import copied, result_converter
 from iree_wasm_hal.vm.modules.hal.buffer_views import TensorMismatchError
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
 
     from iree_wasm_hal.hal.allocator import Allocator
     from iree_wasm_hal.hal.call import Call
+    from iree_wasm_hal.runtime.background import Background
     from iree_wasm_hal.runtime.caller import Caller
     from iree_wasm_hal.vm.calling_convention import CallingConvention
     from iree_wasm_hal.vm.context import VmFunction
@@ -30,7 +32,7 @@ _MODEL = "iree.abi.model"
 _COARSE_FENCES = "coarse-fences"
 
 
-class Function:
+class Function(FunctionFace):
     """An exported function of a loaded module: numpy in, numpy out.
 
     Array results are zero-copy views of the device's linear memory; each keeps its memory alive
@@ -38,15 +40,8 @@ class Function:
     buffer share it. Arguments are copied, results passed back in too: programs may write to
     their arguments' buffers.
 
-    Calls from several threads run one after another. A call ends early with CallTimeoutError when
-    it takes longer than its ``timeout``, the wait for its turn included, and with
-    InterruptedCallError when ``Module.cancel`` ends it; calls of other modules go on.
-
-    Attributes:
-        name: Exported name.
-        signature: As the compiler declared it, or derived from the calling convention.
-        is_async: Whether the program takes a fence to wait for and one to signal.
-        result_types: The calling convention's character for each result.
+    Calls from several threads run one after another. Ending one, by its ``timeout`` or by
+    ``Module.cancel``, leaves those of other modules alone.
     """
 
     def __init__(
@@ -79,75 +74,21 @@ class Function:
             result_converter(declared.results[i].type if declared else None, value_type)
             for i, value_type in enumerate(convention.results)
         ]
+        self.argument_count = len(self._converters)
+        self.result_count = len(self._results)
 
     @property
-    def argument_count(self) -> int:
-        """Number of arguments, an async function's fences aside."""
-        return len(self._converters)
+    def _background(self) -> Background:
+        return self._caller.background
 
-    @property
-    def result_count(self) -> int:
-        """Number of results."""
-        return len(self._results)
+    def _begin(self, timeout: float | None) -> Call:
+        return self._caller.begin(timeout)
 
-    def __repr__(self) -> str:
-        return f"<iree_wasm_hal function {self.signature}>"
+    def _perform(self, call: Call, arguments: tuple[object, ...], *, copy: bool) -> Any:
+        return self._deliver(self._run(call, arguments), copy=copy)
 
-    def __call__(self, *arguments: object, copy: bool = False, timeout: float | None = None) -> Any:
-        """Runs the function and waits for its results.
-
-        Args:
-            arguments: Arrays for tensors (any strides, either byte order); Python numbers for
-                scalars; lists where the declared element type holds their values.
-            copy: Whether to copy array results out of the linear memory.
-            timeout: Seconds that the call may take; None for those that ``load`` was given, and
-                infinity for any number.
-
-        Returns:
-            None for no result, the value for one, a tuple for more. A value is an array for a
-            tensor, an int, float or bool for a scalar; only the program knows which.
-
-        Raises:
-            ArgumentError: Number, shape or dtype of the arguments is wrong.
-            InvocationError: The program failed.
-            TrapError: A kernel trapped.
-            CallTimeoutError: It took longer than ``timeout``; a TimeoutError.
-            InterruptedCallError: ``Module.cancel`` ended it.
-            EngineError: There is a ``timeout``, and the engine cannot end a running kernel.
-            LimitError: Out of linear memory.
-            ClosedError: The module is closed.
-        """
-        return self._deliver(self._run(self._caller.begin(timeout), arguments), copy=copy)
-
-    async def aio(
-        self, *arguments: object, copy: bool = False, timeout: float | None = None
-    ) -> Any:
-        """Calls the function in a thread of the module's own, for an event loop.
-
-        Cancelling the task that awaits it ends the call. Arguments are read in that thread: leave
-        arrays alone until then.
-
-        Args:
-            arguments: As for a call.
-            copy: As for a call.
-            timeout: As for a call; its time runs from now on.
-
-        Raises:
-            Error: As a call does.
-        """
-        call = self._caller.begin(timeout)
-
-        def run() -> object:
-            return self._deliver(self._run(call, arguments), copy=copy)
-
-        return await self._caller.background.run(call, run)
-
-    def call_raw(self, *arguments: object, timeout: float | None = None) -> tuple[object, ...]:
-        """Runs the function as a call does, and returns its results as the VM has them.
-
-        Buffer views stay buffer views, with their element types; the command line prints those.
-        """
-        results = self._run(self._caller.begin(timeout), arguments)
+    def _perform_raw(self, call: Call, arguments: tuple[object, ...]) -> tuple[object, ...]:
+        results = self._run(call, arguments)
         return results if isinstance(results, tuple) else (results,)[: self.result_count]
 
     def invoke_async(

@@ -6,12 +6,11 @@ from typing import TYPE_CHECKING
 
 from iree_wasm_hal.hal.call import inside
 from iree_wasm_hal.runtime.caller import Caller
+from iree_wasm_hal.runtime.face import ModuleFace
 from iree_wasm_hal.runtime.function import Function, is_coarse_fences
 
 if TYPE_CHECKING:
     import contextlib
-    from collections.abc import Iterator, Mapping
-    from types import TracebackType
 
     from iree_wasm_hal.engine.contract import EngineInfo
     from iree_wasm_hal.hal.device import Device
@@ -23,18 +22,13 @@ __all__ = ["Module"]
 _ASYNC_SUFFIX = "$async"
 
 
-class Module:
-    """A program on a device. Made by ``iree_wasm_hal.load``.
-
-    Exported functions are attributes, or items where a name is no Python identifier or hidden by
-    a member of this class: ``module.main(x)``, ``module["main$async"]``.
+class Module(ModuleFace[Function]):
+    """A program on a device of this process. Made by ``iree_wasm_hal.load``.
 
     Thread-safe: calls of one module's functions run one after another.
 
     Attributes:
-        name: The program's own name.
         device: The device that it runs on.
-        functions: Exported names with their declared signatures.
     """
 
     def __init__(
@@ -46,47 +40,22 @@ class Module:
         *,
         timeout: float | None = None,
     ) -> None:
-        self.name = name
         self.device = device
         self._context = context
         self._cleanup = cleanup
         self._caller = Caller(device, timeout)
-        self._functions = {
-            name: Function(
-                name, vm_function, device.allocator, self._caller, is_async=_is_async(context, name)
+        functions = {
+            exported: Function(
+                exported,
+                vm_function,
+                device.allocator,
+                self._caller,
+                is_async=_is_async(context, exported),
             )
-            for name, vm_function in context.functions.items()
-            if not name.startswith("__")
+            for exported, vm_function in context.functions.items()
+            if not exported.startswith("__")
         }
-        self.functions: Mapping[str, str] = {
-            name: function.signature for name, function in self._functions.items()
-        }
-
-    def __repr__(self) -> str:
-        return (
-            f"<iree_wasm_hal module {self.name!r} with {', '.join(self._functions) or 'nothing'}>"
-        )
-
-    def __getattr__(self, name: str) -> Function:
-        function = self.__dict__.get("_functions", {}).get(name)
-        if function is None:
-            raise AttributeError(self._unknown(name))
-        return function  # type: ignore[no-any-return]  # values of the dict are functions
-
-    def __getitem__(self, name: str) -> Function:
-        try:
-            return self._functions[name]
-        except KeyError:
-            raise KeyError(self._unknown(name)) from None
-
-    def __contains__(self, name: object) -> bool:
-        return name in self._functions
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(self._functions)
-
-    def __dir__(self) -> list[str]:
-        return [*super().__dir__(), *self._functions]
+        super().__init__(name, functions)
 
     @property
     def engine(self) -> EngineInfo:
@@ -126,21 +95,6 @@ class Module:
             self._caller.background.close()
             with inside(self._caller.begin(None)):
                 self._cleanup.close()
-
-    def __enter__(self) -> Module:
-        return self
-
-    def __exit__(
-        self,
-        error_type: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self.close()
-
-    def _unknown(self, name: str) -> str:
-        exported = ", ".join(self._functions) or "none"
-        return f"module {self.name!r} exports no function {name!r}; it exports: {exported}"
 
 
 def _is_async(context: Context, name: str) -> bool:

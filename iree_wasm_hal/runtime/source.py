@@ -9,7 +9,7 @@ from typing import IO, TypeAlias, Union
 
 from iree_wasm_hal.errors import LoadError
 
-__all__ = ["Source", "open_source"]
+__all__ = ["Source", "open_descriptor", "open_source"]
 
 Source: TypeAlias = Union[str, "os.PathLike[str]", bytes, bytearray, memoryview, IO[bytes]]
 """A path, the bytes themselves, or an open binary file."""
@@ -32,11 +32,7 @@ def open_source(source: Source) -> tuple[memoryview, str]:
     """
     if isinstance(source, str | os.PathLike):
         path = os.fspath(source)
-        try:
-            # O_NONBLOCK: opening a FIFO must not hang before fstat can refuse it.
-            descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
-        except (OSError, ValueError) as error:
-            raise LoadError(f"{path}: cannot be opened: {_cause(error)}") from error
+        descriptor = open_descriptor(path)
         try:
             return _map(descriptor, path), path
         finally:
@@ -55,6 +51,19 @@ def open_source(source: Source) -> tuple[memoryview, str]:
     if not isinstance(data, bytes | bytearray | memoryview):
         raise LoadError(f"{name}: read() gave {type(data).__name__}; open the file in binary mode")
     return memoryview(data).cast("B").toreadonly(), name
+
+
+def open_descriptor(path: str) -> int:
+    """A descriptor of a file to read.
+
+    Raises:
+        LoadError: It cannot be opened.
+    """
+    try:
+        # O_NONBLOCK: opening a FIFO must not hang before fstat can refuse it.
+        return os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
+    except (OSError, ValueError) as error:
+        raise LoadError(f"{path}: cannot be opened: {_cause(error)}") from error
 
 
 def _map(descriptor: int, name: str) -> memoryview:
