@@ -21,6 +21,10 @@ app = typer.Typer(
     rich_markup_mode=None,
 )
 
+cache_app = typer.Typer(
+    help="Shows or empties the user's cache of compiled code.", rich_markup_mode=None
+)
+
 
 def run_command_line(arguments: list[str]) -> int:
     """Runs one command line.
@@ -57,6 +61,7 @@ def _run(  # typer calls it with names
     outputs: options.Outputs = None,
     expected_outputs: options.ExpectedOutputs = None,
     parameters: options.Parameters = None,
+    no_cache: options.NoCache = False,
     max_element_count: options.MaxElementCount = 1024,
     f16: options.Float16Threshold = 0.001,
     f32: options.Float32Threshold = 0.0001,
@@ -77,6 +82,7 @@ def _run(  # typer calls it with names
         outputs=tuple(outputs or ()),
         expected_outputs=tuple(expected_outputs or ()),
         parameters=tuple(parameters or ()),
+        cache=not no_cache,
         max_element_count=max_element_count,
         tolerance=options.tolerance_of(
             equality_mode, f16=f16, f32=f32, f64=f64, bf16=bf16, relative=relative
@@ -90,12 +96,17 @@ def _check(
     model: options.Model,
     engine: options.Engine = None,
     threads: options.Threads = 1,
+    no_cache: options.NoCache = False,
     as_json: options.Json = False,
 ) -> None:
     """Runs every exported test of an archive that uses IREE's check module."""
     from iree_wasm_hal.cli import check  # noqa: PLC0415  # loads the runtime
 
-    raise typer.Exit(guarded(lambda: check.check(model, engine, threads, as_json=as_json)))
+    raise typer.Exit(
+        guarded(
+            lambda: check.check(model, engine, threads, cache=not no_cache, as_json=as_json)
+        )
+    )
 
 
 @app.command("inspect")
@@ -114,4 +125,21 @@ def _engines(as_json: options.Json = False, as_markdown: options.Markdown = Fals
     raise typer.Exit(guarded(lambda: engines.engines(as_json=as_json, as_markdown=as_markdown)))
 
 
+@cache_app.command("info")
+def _cache_info(as_json: options.Json = False) -> None:
+    """Shows where the cache is and what it holds."""
+    from iree_wasm_hal.cli import cache  # noqa: PLC0415  # as the other commands
+
+    raise typer.Exit(guarded(lambda: cache.info(as_json=as_json)))
+
+
+@cache_app.command("clear")
+def _cache_clear(as_json: options.Json = False) -> None:
+    """Removes everything from the cache."""
+    from iree_wasm_hal.cli import cache  # noqa: PLC0415  # as the other commands
+
+    raise typer.Exit(guarded(lambda: cache.clear(as_json=as_json)))
+
+
 app.command("compile")(compile_command)
+app.add_typer(cache_app, name="cache")

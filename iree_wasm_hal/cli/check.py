@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 __all__ = ["check"]
 
 
-def check(model: Path, engine: str | None, threads: int, *, as_json: bool) -> int:
+def check(model: Path, engine: str | None, threads: int, *, cache: bool, as_json: bool) -> int:
     """Runs every exported test.
 
     Returns:
@@ -28,7 +28,11 @@ def check(model: Path, engine: str | None, threads: int, *, as_json: bool) -> in
     options: dict[str, Any] = {} if engine is None else {"engine": engine}
     start = time.perf_counter()
     results = run_tests(
-        model, threads=threads, on_result=None if as_json else _print_result, **options
+        model,
+        threads=threads,
+        cache=cache,
+        on_result=None if as_json else _print_result,
+        **options,
     )
     duration_s = time.perf_counter() - start
     if not results:

@@ -35,6 +35,8 @@ def load_module(
     threads: int,
     parameters: Sequence[str] = (),
     modules: Sequence[NativeModule] = (),
+    *,
+    cache: bool = True,
 ) -> Module:
     """Loads an archive as the command line asks for it.
 
@@ -49,6 +51,7 @@ def load_module(
             threads=threads,
             parameters=scopes,
             modules=modules,
+            cache=cache,
             progress=progress.show,
             **options,
         )

@@ -23,6 +23,7 @@ __all__ = [
     "Markdown",
     "MaxElementCount",
     "Model",
+    "NoCache",
     "Outputs",
     "Parameters",
     "RelativeTolerance",
@@ -57,6 +58,10 @@ Parameters = Annotated[
         metavar="[SCOPE=]FILE",
         help="A parameter archive (.irpa, .safetensors, .gguf); once per archive.",
     ),
+]
+NoCache = Annotated[
+    bool,
+    typer.Option("--no-cache", help="Compile anew, and keep no compiled code for the next time."),
 ]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document on standard output.")]
 Markdown = Annotated[bool, typer.Option("--markdown", help="Print the table in Markdown.")]

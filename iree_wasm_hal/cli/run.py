@@ -41,6 +41,7 @@ class RunRequest:
     outputs: tuple[str, ...]
     expected_outputs: tuple[str, ...]
     parameters: tuple[str, ...]
+    cache: bool
     max_element_count: int
     tolerance: Tolerance
 
@@ -61,7 +62,12 @@ def run(request: RunRequest) -> int:
     expected = parse_values(request.expected_outputs)
     expectations = CheckModule()
     with load_module(
-        request.model, request.engine, request.threads, request.parameters, [expectations]
+        request.model,
+        request.engine,
+        request.threads,
+        request.parameters,
+        [expectations],
+        cache=request.cache,
     ) as module:
         function = _choose(module, request.function)
         declaration = parse_declaration(function.signature)

@@ -12,6 +12,7 @@ from iree_wasm_hal.vm.modules.check import CheckModule
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+    from iree_wasm_hal.cache.code_cache import CodeCache
     from iree_wasm_hal.engine.contract import Engine
     from iree_wasm_hal.runtime.source import Source
     from iree_wasm_hal.vm.modules.io_parameters.source import ParameterSources
@@ -38,6 +39,7 @@ def run_tests(
     threads: int = 1,
     parameters: ParameterSources | None = None,
     modules: Sequence[NativeModule] = (),
+    cache: bool | CodeCache = True,
     on_result: Callable[[CheckResult], None] | None = None,
 ) -> list[CheckResult]:
     """Runs every exported function that takes no arguments and returns nothing.
@@ -51,6 +53,7 @@ def run_tests(
         threads: As for ``load``.
         parameters: As for ``load``.
         modules: As for ``load``.
+        cache: As for ``load``.
         on_result: Called after each test.
 
     Raises:
@@ -64,6 +67,7 @@ def run_tests(
         threads=threads,
         parameters=parameters,
         modules=[expectations, *modules],
+        cache=cache,
     ) as module:
         for name in module:
             function = module[name]
