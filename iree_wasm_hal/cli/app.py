@@ -103,9 +103,7 @@ def _check(
     from iree_wasm_hal.cli import check  # noqa: PLC0415  # loads the runtime
 
     raise typer.Exit(
-        guarded(
-            lambda: check.check(model, engine, threads, cache=not no_cache, as_json=as_json)
-        )
+        guarded(lambda: check.check(model, engine, threads, cache=not no_cache, as_json=as_json))
     )
 
 
