@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal, overload
 
 from iree_wasm_hal.engine.contract import Feature
 from iree_wasm_hal.engine.progress import CompileObserver, observe_compilation
@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 
     from iree_wasm_hal.cache.code_cache import CodeCache
     from iree_wasm_hal.engine.contract import Engine
+    from iree_wasm_hal.isolation.module import IsolatedModule
     from iree_wasm_hal.vm.native import NativeModule
 
 __all__ = ["load"]
@@ -39,6 +40,40 @@ _FORMAT_CATEGORY = "hal.executable.format"
 _INLINE_MODULES = ("hal_inline", "hal_loader")
 _WASM64_FORMAT = "system-wasm-wasm_64"
 _MAX_FORMAT_BYTE_LENGTH = 128
+
+
+@overload
+def load(
+    source: Source,
+    *,
+    engine: str | Engine = ...,
+    threads: int = ...,
+    device: Device | None = ...,
+    parameters: ParameterSources | None = ...,
+    modules: Sequence[NativeModule | BytecodeModule] = ...,
+    max_memory_bytes: int = ...,
+    timeout: float | None = ...,
+    cache: bool | CodeCache = ...,
+    isolation: None = ...,
+    trace_sink: TraceSink | None = ...,
+    progress: CompileObserver | None = ...,
+) -> Module: ...
+
+
+@overload
+def load(
+    source: Source,
+    *,
+    isolation: Literal["process"],
+    engine: str = ...,
+    threads: int = ...,
+    parameters: ParameterSources | None = ...,
+    modules: Sequence[NativeModule] = ...,
+    max_memory_bytes: int = ...,
+    timeout: float | None = ...,
+    cache: bool | CodeCache = ...,
+    progress: CompileObserver | None = ...,
+) -> IsolatedModule: ...
 
 
 def load(
@@ -52,9 +87,10 @@ def load(
     max_memory_bytes: int = DEFAULT_MAX_MEMORY_BYTES,
     timeout: float | None = None,
     cache: bool | CodeCache = True,
+    isolation: Literal["process"] | None = None,
     trace_sink: TraceSink | None = None,
     progress: CompileObserver | None = None,
-) -> Module:
+) -> Module | IsolatedModule:
     """Loads a ``.vmfb`` whose kernels are WebAssembly.
 
     Args:
@@ -72,6 +108,8 @@ def load(
             take unless it is given another; None for no limit.
         cache: Where compiled code is kept for the next process: True for the user's cache, unless
             the environment switches it off; False for nowhere; or a cache. See ``docs/cache.md``.
+        isolation: ``"process"`` for a child process that loads and runs the program: one that
+            crashes or does not stop brings nothing else down. See ``docs/isolation.md``.
         trace_sink: Gets what the program traces; standard error by default.
         progress: Called in this thread while kernels are compiled, with the bytes of a module that
             are done and all of them, by an engine that takes long (wamr-aot).
@@ -85,6 +123,24 @@ def load(
         LimitError: Out of linear memory.
         CallError: The program's own initialisation failed, or took longer than ``timeout``.
     """
+    if isolation is not None:
+        # Most programs run in this process, and need neither sockets nor subprocesses.
+        from iree_wasm_hal.isolation.loading import load_isolated  # noqa: PLC0415
+
+        return load_isolated(
+            source,
+            isolation=isolation,
+            engine=engine,
+            threads=threads,
+            device=device,
+            parameters=parameters,
+            modules=modules,
+            max_memory_bytes=max_memory_bytes,
+            timeout=timeout,
+            cache=cache,
+            trace_sink=trace_sink,
+            progress=progress,
+        )
     data, name = open_source(source)
     program = BytecodeModule.from_bytes(data, file_name=name)
     _refuse_inline_hal(program, name)

@@ -51,7 +51,7 @@ def load_on(
     compile_wasm: Callable[..., Path], engine_name: str
 ) -> Iterator[Callable[..., iwh.Module]]:
     """``load_on(**options)``: SOURCE on the engine under test, closed after the test."""
-    modules = []
+    modules: list[iwh.Module] = []
 
     def load(**options: Any) -> iwh.Module:
         modules.append(iwh.load(compile_wasm(SOURCE, SCALAR), engine=engine_name, **options))

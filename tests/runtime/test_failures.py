@@ -241,7 +241,7 @@ def test_wasm64_archives_get_a_memory_with_64_bit_addresses(engine: object) -> N
       }
     """
     archive = iwh.compile(source.encode(), target="wasm64")
-    with iwh.load(archive, engine=engine) as module:  # type: ignore[arg-type]  # the fixture's
+    with iwh.load(archive, engine=engine) as module:  # type: ignore[call-overload]  # the fixture's
         np.testing.assert_array_equal(module.add(F4, F4), F4 * 2)
 
 

@@ -86,7 +86,7 @@ def test_an_unknown_engine_says_how_to_install_it() -> None:
 )
 def test_what_is_no_archive(source: object, message: str, engine: Engine) -> None:
     with pytest.raises(iwh.LoadError, match=message):
-        iwh.load(source, engine=engine)  # type: ignore[arg-type]  # wrong on purpose
+        iwh.load(source, engine=engine)  # type: ignore[call-overload]  # wrong on purpose
 
 
 def test_truncated_archives(engine: Engine) -> None:
@@ -346,7 +346,7 @@ def test_a_missing_feature_is_named_with_the_engines_that_have_it(engine: Engine
         with pytest.raises(
             iwh.IncompatibleTargetError, match=r"needs simd128.*, which wasmtime .* lacks"
         ):
-            iwh.load(archive, engine=limited)  # type: ignore[arg-type]  # a stand-in
+            iwh.load(archive, engine=limited)  # type: ignore[call-overload]  # a stand-in
 
 
 def test_importing_the_package_loads_no_plugin_and_no_native_library() -> None:

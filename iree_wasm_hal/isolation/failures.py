@@ -1,0 +1,76 @@
+"""Errors as plain data: with their type, attributes and message."""
+
+from __future__ import annotations
+
+import builtins
+import sys
+import traceback
+from typing import Any
+
+from iree_wasm_hal import errors
+from iree_wasm_hal.errors import Error, InternalError
+
+__all__ = ["pack_error", "unpack_error"]
+
+_PLAIN = frozenset({type(None), bool, int, float, str, bytes})
+_OURS = "iree_wasm_hal."
+
+
+def pack_error(error: BaseException) -> dict[str, Any]:
+    """An error as plain data. Of its attributes plain values go along, and tuples of them."""
+    return {
+        "classes": [(one.__module__, one.__qualname__) for one in type(error).__mro__],
+        "arguments": tuple(one if type(one) in _PLAIN else str(one) for one in error.args),
+        "attributes": {name: value for name, value in vars(error).items() if _is_plain(value)},
+        "missing": [name for name, value in vars(error).items() if not _is_plain(value)],
+        "text": "" if isinstance(error, Error) else "".join(traceback.format_exception(error)),
+    }
+
+
+def unpack_error(packed: dict[str, Any]) -> Exception:
+    """The error: of the nearest class that this process knows.
+
+    That is one of ours, or one of Python's own; the text of its traceback is its cause then.
+
+    Raises:
+        InternalError: It is none.
+    """
+    try:
+        error_class = _nearest(packed["classes"])
+        error = error_class.__new__(error_class)
+        error.args = tuple(packed["arguments"])
+        for name in packed["missing"]:
+            setattr(error, name, None)
+        for name, value in packed["attributes"].items():
+            if not name.startswith("__"):
+                setattr(error, name, value)
+        text = str(packed["text"])
+    except (KeyError, TypeError, ValueError, AttributeError) as problem:
+        raise InternalError(f"the child process sent an unreadable error: {problem}") from problem
+    if not isinstance(error, Error):
+        error.__cause__ = _RemoteTraceback(text)
+    return error
+
+
+class _RemoteTraceback(Exception):  # noqa: N818 - never raised; shows where it happened
+    def __str__(self) -> str:
+        return f'\n"""\n{self.args[0]}"""'
+
+
+def _nearest(classes: list[tuple[str, str]]) -> type[Exception]:
+    for module_name, name in classes:
+        found: object = None
+        if module_name == errors.__name__ or module_name.startswith(_OURS):
+            # Only of modules that are loaded already: a message imports nothing.
+            found = getattr(sys.modules.get(module_name), name, None)
+        elif module_name == "builtins":
+            found = getattr(builtins, name, None)
+        if isinstance(found, type) and issubclass(found, Exception):
+            return found
+    raise ValueError(f"none of {classes[:1]} is known")
+
+
+def _is_plain(value: object) -> bool:
+    if type(value) is tuple:
+        return all(type(one) in _PLAIN for one in value)
+    return type(value) in _PLAIN
