@@ -185,7 +185,7 @@ class CodeCache:
         )
 
 
-def key_of(*parts: bytes | str) -> bytes:
+def key_of(*parts: bytes | memoryview | str) -> bytes:
     """A key that no other sequence of parts has."""
     digest = hashlib.sha256()
     for part in parts:

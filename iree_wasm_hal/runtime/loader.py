@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 from typing import TYPE_CHECKING, Literal, overload
 
+from iree_wasm_hal.cache.settings import choose_cache
 from iree_wasm_hal.engine.contract import Feature
 from iree_wasm_hal.engine.progress import CompileObserver, observe_compilation
 from iree_wasm_hal.engine.registry import open_engine
@@ -142,7 +143,7 @@ def load(
             progress=progress,
         )
     data, name = open_source(source)
-    program = BytecodeModule.from_bytes(data, file_name=name)
+    program = BytecodeModule.from_bytes(data, file_name=name, cache=choose_cache(cache))
     _refuse_inline_hal(program, name)
     indexes = open_parameters(parameters or {})
     formats = _kernel_formats(program)

@@ -36,12 +36,14 @@ class Archive:
         module: The module definition.
         rodata: Contents of the rodata segments, read-only views.
         byte_length: Size of the whole archive.
+        flatbuffer: What ``module`` was decoded from.
     """
 
     file_name: str
     module: ModuleDef
     rodata: tuple[memoryview, ...]
     byte_length: int
+    flatbuffer: memoryview
 
 
 def open_archive(path: str | os.PathLike[str]) -> Archive:
@@ -89,7 +91,7 @@ def read_archive(
         raise ArchiveError(f"{file_name}: {cause}") from cause
     except BytecodeError as cause:
         raise BytecodeError(f"{file_name}: {cause}") from cause
-    return Archive(file_name, module, rodata, len(view))
+    return Archive(file_name, module, rodata, len(view), container.flatbuffer)
 
 
 def check_version(version: int) -> None:

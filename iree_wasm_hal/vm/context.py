@@ -178,7 +178,7 @@ class Context:
         _check_dependencies(module, linked)
         imports = tuple(
             self._resolve(module, item, convention, linked)
-            for item, convention in zip(module.imports, module.verified.imports, strict=True)
+            for item, convention in zip(module.imports, module.interface.imports, strict=True)
         )
         instance = ModuleInstance(module, imports, ref_types, self.account, self.budget)
         self._instances.append(instance)

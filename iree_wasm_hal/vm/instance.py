@@ -47,10 +47,10 @@ class ModuleInstance:
         budget: Budget,
     ) -> None:
         self.module = module
-        verified = module.verified
-        global_bytes = verified.global_byte_length
-        account.charge(global_bytes + _REF_BYTES * verified.global_ref_count, "module globals")
-        self._charged = global_bytes + _REF_BYTES * verified.global_ref_count
+        interface = module.interface
+        global_bytes = interface.global_byte_length
+        account.charge(global_bytes + _REF_BYTES * interface.global_ref_count, "module globals")
+        self._charged = global_bytes + _REF_BYTES * interface.global_ref_count
         self._account = account
         self.depth = [0]
         self.namespace: dict[str, object] = {
@@ -59,7 +59,7 @@ class ModuleInstance:
             "__builtins__": {"float": float, "len": len},
             "B": budget.cell,
             "D": self.depth,
-            "G_ref": [None] * verified.global_ref_count,
+            "G_ref": [None] * interface.global_ref_count,
             "_over": budget.refill,
             "_hash": objects.buffer_hash(budget.charge),
             "_too_deep": self._too_deep,
@@ -70,7 +70,7 @@ class ModuleInstance:
         for ordinal, buffer in enumerate(module.rodata_buffers):
             self.namespace[f"R{ordinal}"] = buffer
         self._add_imports(imports)
-        for ordinal in range(len(verified.functions)):
+        for ordinal in range(len(interface.functions)):
             self.namespace[f"f{ordinal}"] = self._first_call(ordinal)
 
     def _add_globals(self, byte_length: int) -> None:

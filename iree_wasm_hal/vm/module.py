@@ -15,16 +15,21 @@ from iree_wasm_hal.vm.buffer import Buffer
 from iree_wasm_hal.vm.codegen import GeneratedFunction, generate
 from iree_wasm_hal.vm.isa import IMPORT_BIT
 from iree_wasm_hal.vm.operands import call_parts
-from iree_wasm_hal.vm.verifier import VerifiedModule, verify
+from iree_wasm_hal.vm.prepared import keep_functions, restore_functions
+from iree_wasm_hal.vm.verifier import Interface, VerifiedModule, read_interface, verify
 
 if TYPE_CHECKING:
     import mmap
     import os
 
+    from iree_wasm_hal.cache.code_cache import CodeCache
     from iree_wasm_hal.vm.calling_convention import CallingConvention
     from iree_wasm_hal.vm.module_def import Dependency, Import
 
 __all__ = ["BytecodeModule", "ExportedFunction"]
+
+_MAX_KEPT_INSTRUCTIONS = 50_000
+"""Keeping a module means to generate all of it at once: about a second for that many."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,16 +50,33 @@ class ExportedFunction:
 
 
 class BytecodeModule:
-    """A verified module. Thread-safe."""
+    """A verified module. Thread-safe.
 
-    def __init__(self, archive: Archive) -> None:
+    Args:
+        archive: The decoded archive.
+        cache: Where the generated code is kept, and with it that the module passed verification.
+
+    Raises:
+        BytecodeError: Bytecode that fails verification.
+    """
+
+    def __init__(self, archive: Archive, cache: CodeCache | None = None) -> None:
         self.archive = archive
-        self.verified: VerifiedModule = verify(archive)
-        self._generated: dict[int, GeneratedFunction] = {}
+        self.interface: Interface = read_interface(archive)
+        restored = restore_functions(archive, cache) if cache else None
+        self._generated: dict[int, GeneratedFunction] = dict(enumerate(restored or ()))
         self._lock = threading.Lock()
         self.rodata_buffers: tuple[Buffer, ...] = tuple(
             Buffer(contents) for contents in archive.rodata
         )
+        if restored is None and self.verified.instruction_count <= _MAX_KEPT_INSTRUCTIONS and cache:
+            ordinals = range(len(self.interface.functions))
+            keep_functions(archive, [self.code(ordinal) for ordinal in ordinals], cache)
+
+    @cached_property
+    def verified(self) -> VerifiedModule:
+        """What verification found out."""
+        return verify(self.archive)
 
     @classmethod
     def from_file(cls, path: str | os.PathLike[str]) -> BytecodeModule:
@@ -68,15 +90,24 @@ class BytecodeModule:
 
     @classmethod
     def from_bytes(
-        cls, data: bytes | bytearray | memoryview | mmap.mmap, *, file_name: str = "<bytes>"
+        cls,
+        data: bytes | bytearray | memoryview | mmap.mmap,
+        *,
+        file_name: str = "<bytes>",
+        cache: CodeCache | None = None,
     ) -> BytecodeModule:
         """Verifies an archive in memory, which stays referenced and must not change.
+
+        Args:
+            data: The archive.
+            file_name: For messages.
+            cache: Where the generated code is kept.
 
         Raises:
             ArchiveError: Not a vmfb, or a damaged one.
             BytecodeError: Bytecode that is of an unknown version or fails verification.
         """
-        return cls(read_archive(data, file_name=file_name))
+        return cls(read_archive(data, file_name=file_name), cache)
 
     @property
     def name(self) -> str:
@@ -111,10 +142,10 @@ class BytecodeModule:
             name: ExportedFunction(
                 name,
                 ordinal,
-                self.verified.functions[ordinal].convention,
+                self.interface.functions[ordinal],
                 {attr.key: attr.value for attr in signatures[ordinal].attrs},
             )
-            for name, ordinal in self.verified.exports.items()
+            for name, ordinal in self.interface.exports.items()
         }
 
     def code(self, ordinal: int) -> GeneratedFunction:

@@ -20,7 +20,7 @@ from iree_wasm_hal.vm.typeflow import Effort, Flow, check_types
 if TYPE_CHECKING:
     from iree_wasm_hal.vm.archive import Archive
 
-__all__ = ["VerifiedFunction", "VerifiedModule", "verify"]
+__all__ = ["Interface", "VerifiedFunction", "VerifiedModule", "read_interface", "verify"]
 
 _KNOWN_FEATURES = int(Features.EXT_F32 | Features.EXT_F64 | Features.YIELD | Features.UNWIND)
 _MAX_BYTECODE_BYTES = 1 << 24
@@ -55,24 +55,56 @@ class VerifiedFunction:
 
 
 @dataclass(frozen=True, slots=True)
-class VerifiedModule:
-    """A module that passed verification.
+class Interface:
+    """What a module is apart from the code of its functions.
 
     Attributes:
-        archive: Where it came from.
-        functions: All internal functions.
+        functions: Calling conventions of the internal functions.
         imports: Calling conventions of the imports.
         exports: Ordinals of the exported functions by name, in the file's order.
         global_byte_length: Bytes of number globals.
         global_ref_count: Number of ref globals.
     """
 
-    archive: Archive
-    functions: tuple[VerifiedFunction, ...]
+    functions: tuple[CallingConvention, ...]
     imports: tuple[CallingConvention, ...]
     exports: dict[str, int]
     global_byte_length: int
     global_ref_count: int
+
+
+@dataclass(frozen=True, slots=True)
+class VerifiedModule:
+    """A module that passed verification.
+
+    Attributes:
+        archive: Where it came from.
+        interface: What it is to others.
+        functions: All internal functions.
+        instruction_count: Of all functions.
+    """
+
+    archive: Archive
+    interface: Interface
+    functions: tuple[VerifiedFunction, ...]
+    instruction_count: int
+
+    @property
+    def imports(self) -> tuple[CallingConvention, ...]:
+        """Calling conventions of the imports."""
+        return self.interface.imports
+
+
+def read_interface(archive: Archive) -> Interface:
+    """Checks a decoded archive but for the code of its functions.
+
+    Raises:
+        BytecodeError: What is wrong.
+    """
+    try:
+        return _interface(archive.module)
+    except BytecodeError as cause:
+        raise BytecodeError(f"{archive.file_name}: {cause}") from cause
 
 
 def verify(archive: Archive) -> VerifiedModule:
@@ -87,8 +119,7 @@ def verify(archive: Archive) -> VerifiedModule:
         raise BytecodeError(f"{archive.file_name}: {cause}") from cause
 
 
-def _verify(archive: Archive) -> VerifiedModule:
-    module = archive.module
+def _interface(module: ModuleDef) -> Interface:
     _check_tables(module)
     exports = _exports(module)
     state = module.module_state
@@ -96,14 +127,6 @@ def _verify(archive: Archive) -> VerifiedModule:
     global_refs = state.global_ref_count if state else 0
     if global_bytes < 0 or global_refs < 0:
         raise BytecodeError(f"module state of {global_bytes} bytes and {global_refs} refs")
-    bounds = Bounds(
-        type_count=len(module.types),
-        rodata_count=len(archive.rodata),
-        import_count=len(module.imported_functions),
-        function_count=len(module.function_descriptors),
-        global_byte_length=global_bytes,
-        global_ref_count=global_refs,
-    )
     imports = tuple(
         parse_calling_convention(item.signature.calling_convention if item.signature else "")
         for item in module.imported_functions
@@ -112,9 +135,23 @@ def _verify(archive: Archive) -> VerifiedModule:
         parse_calling_convention(signature.calling_convention)
         for signature in module.function_signatures
     )
-    names = {ordinal: name for name, ordinal in reversed(exports.items())}
+    return Interface(conventions, imports, exports, global_bytes, global_refs)
+
+
+def _verify(archive: Archive) -> VerifiedModule:
+    module = archive.module
+    interface = _interface(module)
+    bounds = Bounds(
+        type_count=len(module.types),
+        rodata_count=len(archive.rodata),
+        import_count=len(module.imported_functions),
+        function_count=len(module.function_descriptors),
+        global_byte_length=interface.global_byte_length,
+        global_ref_count=interface.global_ref_count,
+    )
+    names = {ordinal: name for name, ordinal in reversed(interface.exports.items())}
     effort = Effort(len(module.bytecode_data or b""))
-    verifier = _Verifier(module, bounds, imports, conventions, effort)
+    verifier = _Verifier(module, bounds, interface.imports, interface.functions, effort)
     functions: list[VerifiedFunction] = []
     instruction_count = 0
     for ordinal in range(bounds.function_count):
@@ -122,7 +159,7 @@ def _verify(archive: Archive) -> VerifiedModule:
         instruction_count += sum(len(block.instructions) for block in functions[-1].blocks)
         if instruction_count > _MAX_INSTRUCTIONS:
             raise BytecodeError(f"the module has more than {_MAX_INSTRUCTIONS} instructions")
-    return VerifiedModule(archive, tuple(functions), imports, exports, global_bytes, global_refs)
+    return VerifiedModule(archive, interface, tuple(functions), instruction_count)
 
 
 def _check_tables(module: ModuleDef) -> None:
