@@ -8,6 +8,9 @@ API tells which it is, so we look at the process's mappings and refuse the secon
 
 from __future__ import annotations
 
+import ctypes
+import mmap
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -61,8 +64,12 @@ class NativeMemory(Entry):
         return self._page_count
 
     def grow(self, delta_page_count: int) -> str | None:
-        """Grows; the engine's words if it could not."""
+        """Grows; says why if it could not."""
         with self.machine.entered():
+            page_count = self.machine.run("pageCount", self.entry_id)
+            reason = _make_accessible(self.base, page_count, delta_page_count)
+            if reason is not None:
+                return reason
             try:
                 self.machine.run("grow", self.entry_id, delta_page_count)
             except OperationError as error:
@@ -142,6 +149,22 @@ def create_memory(machine: VirtualMachine, memory_type: MemoryType) -> JscMemory
         raise EngineError(msg)
     check_memory_limits(memory_type, _MAX_PAGE_COUNT)
     return JscMemory(memory_type, _new_native(machine, memory_type))
+
+
+def _make_accessible(base: Any, page_count: int, delta_page_count: int) -> str | None:
+    """Does what the engine will do in order to grow a memory; the system's words if it cannot.
+
+    JavaScriptCore ends the process when the system does not give it the pages (tried: 2.50.6).
+    """
+    if not delta_page_count:
+        return None
+    start = int(ffi.cast("uintptr_t", base)) + page_count * PAGE_SIZE
+    access = mmap.PROT_READ | mmap.PROT_WRITE
+    system = ctypes.CDLL(None, use_errno=True)
+    failed = system.mprotect(
+        ctypes.c_void_p(start), ctypes.c_size_t(delta_page_count * PAGE_SIZE), access
+    )
+    return os.strerror(ctypes.get_errno()) if failed else None
 
 
 def _new_native(machine: VirtualMachine, memory_type: MemoryType) -> NativeMemory:
