@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from iree_wasm_hal.errors import ArgumentError, CallError, LoadError
+from iree_wasm_hal.hal.call import uncounted
 from iree_wasm_hal.hal.executable_library import (
     LIBRARY_VERSION,
     ExecutableLibrary,
@@ -20,6 +21,7 @@ from iree_wasm_hal.hal.executable_library import (
 )
 from iree_wasm_hal.hal.suballocator import ALIGNMENT
 from iree_wasm_hal.status import StatusCode, invocation_error
+from iree_wasm_hal.wasm.executor import EXECUTE, SERVE, SUBMIT
 
 if TYPE_CHECKING:
     from iree_wasm_hal.engine.contract import Engine, Instance, WasmFunction
@@ -32,7 +34,6 @@ if TYPE_CHECKING:
 __all__ = ["Entry", "Executable", "ExecutableLoader"]
 
 _QUERY = "iree_hal_executable_library_query"
-_EXECUTE = "iree_wasm_execute"
 _INITIALIZE = "iree_wasm_initialize"
 _RELOCATE = "iree_wasm_apply_relocations"
 
@@ -43,13 +44,31 @@ class Entry:
     Attributes:
         instance: Bound to the device's memory.
         execute: ``iree_wasm_execute(submission_ptr, worker_ptr)``.
+        submit: ``iree_wasm_submit(mailbox_ptr, submission_ptr, worker_ptr)``, where there is it.
+        serve: ``iree_wasm_serve(mailbox_ptr, worker_ptr)``, where there is it.
     """
 
-    __slots__ = ("_initialize", "_memory_base", "_stack_pointer", "execute", "instance")
+    __slots__ = (
+        "__weakref__",
+        "_initialize",
+        "_memory_base",
+        "_stack_pointer",
+        "execute",
+        "instance",
+        "serve",
+        "submit",
+    )
 
-    def __init__(self, instance: Instance, memory_base: int, stack_pointer: int) -> None:
+    def __init__(
+        self, instance: Instance, memory_base: int, stack_pointer: int, *, has_helpers: bool
+    ) -> None:
         self.instance = instance
-        self.execute: WasmFunction = instance.function(_EXECUTE)
+        self.execute: WasmFunction = instance.function(EXECUTE)
+        self.submit: WasmFunction
+        self.serve: WasmFunction
+        if has_helpers:
+            self.submit = instance.function(SUBMIT)
+            self.serve = instance.function(SERVE)
         self._initialize = instance.function(_INITIALIZE)
         self._memory_base = memory_base
         self._stack_pointer = stack_pointer
@@ -172,7 +191,8 @@ class ExecutableLoader:
 
         Its index is one that no dispatch has.
         """
-        linked = self.programs.executor()
+        with uncounted():
+            linked = self.programs.executor()
         entries = self._instantiate(linked, 0)
         return Executable("executor", 0xFFFFFFFF, self.memory, entries, linked=linked)
 
@@ -191,7 +211,8 @@ class ExecutableLoader:
             LimitError: Out of linear memory.
         """
         what = f"executable {name!r}" if name else "the executable"
-        linked = self.programs.kernels(kernel, what)
+        with uncounted():
+            linked = self.programs.kernels(kernel, what)
         module = linked.module
         data = self._place(module)
         environment = self._write_environment(module, constants)
@@ -223,6 +244,7 @@ class ExecutableLoader:
                 self.engine.instantiate(linked.program, self.memory.memory),
                 memory_base,
                 worker.stack_pointer,
+                has_helpers=self.atomics,
             )
             for worker in self.pool.workers
         )

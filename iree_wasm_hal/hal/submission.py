@@ -6,6 +6,7 @@ import struct
 from typing import TYPE_CHECKING
 
 from iree_wasm_hal.hal.buffer import WHOLE_BUFFER
+from iree_wasm_hal.hal.threads import spin_limit
 from iree_wasm_hal.status import StatusCode, invocation_error
 from iree_wasm_hal.wasm.stream import (
     BINDING_TABLE_ENTRY,
@@ -105,6 +106,7 @@ class Submission:
             binding_table_address=self.submission_ptr + block_length,
             binding_table_count=len(self._requirements),
             worker_count=worker_count,
+            spin_limit=spin_limit(worker_count),
         )
 
     def write(self, bindings: Sequence[Binding]) -> None:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import functools
+import os
+import sys
 from typing import TYPE_CHECKING
 
 from iree_wasm_hal.errors import LimitError
@@ -10,7 +13,11 @@ if TYPE_CHECKING:
     import threading
     from collections.abc import Sequence
 
-__all__ = ["start_threads"]
+__all__ = ["spin_limit", "start_threads"]
+
+_SPIN_LIMIT = 1 << 16
+"""Some 80 us of compiled code: longer than most tails of a dispatch, and than what a host does
+between two submissions of a call. Whoever sleeps takes about as long to wake up."""
 
 
 def start_threads(threads: Sequence[threading.Thread]) -> None:
@@ -30,3 +37,13 @@ def start_threads(threads: Sequence[threading.Thread]) -> None:
                 asked=len(threads),
                 allowed=index,
             ) from error
+
+
+@functools.cache
+def spin_limit(worker_count: int) -> int:
+    """How often a worker polls before it sleeps: not at all where workers must share cores."""
+    if sys.platform == "linux":
+        core_count = len(os.sched_getaffinity(0))
+    else:
+        core_count = os.cpu_count() or 1
+    return _SPIN_LIMIT if worker_count <= core_count else 0

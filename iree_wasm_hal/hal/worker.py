@@ -28,6 +28,8 @@ STACK_BYTE_LENGTH = 1 << 20
 """Shadow stack of a worker. Kernels keep their large temporaries in workgroup-local memory or
 small stack slots (the compiler's own limit is 32 KiB)."""
 
+_U32 = struct.Struct("<I")
+_U64 = struct.Struct("<Q")
 _CANARY = struct.Struct("<QQ")
 _CANARY_VALUE = (0x6C61_6E72_656B_2121, 0x9E37_79B9_7F4A_7C15)
 
@@ -37,6 +39,7 @@ class Worker:
 
     Attributes:
         index: 0 for the thread that submits.
+        block_ptr: Guest address of its worker block.
         stack_pointer: Initial value of a module's stack pointer.
         running: Instance whose code runs now, for interruption from another thread.
         counters: What its calls are counted in.
@@ -44,11 +47,12 @@ class Worker:
 
     __slots__ = (
         "_block",
+        "_headers",
         "_layout",
         "_local_memory",
         "_memory",
         "_stack",
-        "_template",
+        "block_ptr",
         "counters",
         "index",
         "running",
@@ -65,18 +69,29 @@ class Worker:
         self.stack_pointer = self._stack.guest_ptr + STACK_BYTE_LENGTH
         self._layout = worker_block_layout(8 if memory.type.index64 else 4)
         self._block = suballocator.allocate(self._layout.byte_length)
+        self.block_ptr = self._block.guest_ptr
         self._local_memory: Block | None = None
-        self._template: dict[int, bytes] = {}
+        self._headers: dict[int, bytes] = {}
         self.running: Instance | None = None
         self.write_canary()
 
     def set_local_memory(self, block: Block) -> None:
-        """Gives it workgroup-local memory of its own."""
+        """Gives it workgroup-local memory of its own; it takes part in nothing meanwhile."""
         self._local_memory = block
-        self._template.clear()
+        self._headers.clear()
+        # A helper that is parked in wasm writes no header before its next submission.
+        header, view = self._layout.header, self._memory.view
+        length_offset = header.offset("local_memory_byte_length")
+        _U32.pack_into(view, self.block_ptr + length_offset, block.byte_length)
+        address_offset = header.offset("local_memory_address")
+        _U64.pack_into(view, self.block_ptr + address_offset, block.guest_ptr)
 
-    def run(self, submission: Submission) -> int | None:
-        """Takes part in a submission until nothing is left to do for this worker.
+    def run(self, submission: Submission, mailbox_ptr: int = 0) -> int | None:
+        """Executes a submission: until nothing is left to do for this worker.
+
+        Args:
+            submission: Written.
+            mailbox_ptr: Guest address of the mailbox by which helpers join; 0 for none.
 
         Returns:
             The executor's last result, any but SWITCH.
@@ -91,60 +106,87 @@ class Worker:
         executable = submission.first_executable
         if executable is None:
             raise InternalError("execution of a command stream without an executor")
-        block_ptr = self._block.guest_ptr
-        view = self._memory.view
-        template = self._template.get(executable.index) or self._make_template(executable.index)
-        view[block_ptr : block_ptr + len(template)] = template
+        block_ptr = self.block_ptr
         submission_ptr = submission.submission_ptr
-        entry = executable.entries[self.index]
+        self.write_header(executable.index)
+        switches_left = submission.command_count
         try:
-            self.running = entry.instance
-            result = entry.execute(submission_ptr, block_ptr)
-            switches_left = submission.command_count
-            while result == Result.SWITCH:
+            while True:
+                entry = executable.entries[self.index]
+                self.running = entry.instance
+                if mailbox_ptr:
+                    result = entry.submit(mailbox_ptr, submission_ptr, block_ptr)
+                else:
+                    result = entry.execute(submission_ptr, block_ptr)
+                if result != Result.SWITCH:
+                    break
                 if not switches_left:  # each switch is followed by a command
                     raise overwritten_error("it switches executables without end")
                 switches_left -= 1
-                entry = self._switch(submission).entries[self.index]
-                self.running = entry.instance
-                result = entry.execute(submission_ptr, block_ptr)
+                executable = self._switch(submission)
         finally:
             self.running = None
-        if _CANARY.unpack_from(view, self._stack.guest_ptr) != _CANARY_VALUE:
+        self.check_stack()
+        return result
+
+    def write_header(self, executable_index: int, *, keep_place: bool = False) -> None:
+        """Writes the header of the worker block for the module about to be called.
+
+        Args:
+            executable_index: Index of that module.
+            keep_place: Whether the worker goes on where it returned SWITCH.
+        """
+        view, block_ptr = self._memory.view, self.block_ptr
+        if keep_place:
+            offset = block_ptr + self._layout.header.offset("executable_index")
+            _U32.pack_into(view, offset, executable_index)
+            return
+        header = self._headers.get(executable_index) or self._make_header(executable_index)
+        view[block_ptr : block_ptr + len(header)] = header
+
+    def required_executable(self) -> int:
+        """Index of the module that the worker goes on in, after SWITCH."""
+        offset = self.block_ptr + self._layout.header.offset("required_executable")
+        index: int = _U32.unpack_from(self._memory.view, offset)[0]
+        return index
+
+    def check_stack(self) -> None:
+        """Checks that no kernel overflowed the stack.
+
+        Raises:
+            TrapError: One did.
+        """
+        if _CANARY.unpack_from(self._memory.view, self._stack.guest_ptr) != _CANARY_VALUE:
             raise TrapError(
                 f"kernels overflowed their stack of {STACK_BYTE_LENGTH} bytes; the results of "
                 "this submission are undefined",
                 kind="stack overflow",
             )
-        return result
 
     def write_canary(self) -> None:
         """Writes the lowest bytes of the stack, which an overflow overwrites first."""
         _CANARY.pack_into(self._memory.view, self._stack.guest_ptr, *_CANARY_VALUE)
 
-    def _make_template(self, executable_index: int) -> bytes:
+    def _make_header(self, executable_index: int) -> bytes:
         local = self._local_memory
-        template = self._layout.encode(
+        header = self._layout.header.pack(
             worker_index=self.index,
             executable_index=executable_index,
             local_memory_address=local.guest_ptr if local else 0,
             local_memory_byte_length=local.byte_length if local else 0,
         )
-        self._template[executable_index] = template
-        return template
+        self._headers[executable_index] = header
+        return header
 
     def _switch(self, submission: Submission) -> Executable:
         """Finds the executable that the stream goes on with."""
         self.counters.executable_switches += 1
         self.counters.engine_calls += 1
-        header = self._layout.header
-        view = self._memory.view
-        block_ptr = self._block.guest_ptr
-        index = struct.unpack_from("<I", view, block_ptr + header.offset("required_executable"))[0]
+        index = self.required_executable()
         executable = submission.executables.get(index)
         if executable is None:
             raise overwritten_error(f"it asks for executable {index}, which it does not use")
-        struct.pack_into("<I", view, block_ptr + header.offset("executable_index"), index)
+        self.write_header(index, keep_place=True)
         return executable
 
 

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import contextlib
 import struct
-import threading
+import weakref
 from typing import TYPE_CHECKING
 
-from iree_wasm_hal.errors import InterruptedCallError, LimitError, TrapError
-from iree_wasm_hal.hal.statistics import Counters
-from iree_wasm_hal.hal.threads import start_threads
+from iree_wasm_hal.errors import ClosedError, InterruptedCallError, TrapError
+from iree_wasm_hal.hal.helpers import Helpers
 from iree_wasm_hal.hal.worker import Worker, overwritten_error
 from iree_wasm_hal.status import StatusCode, invocation_error
 from iree_wasm_hal.wasm.stream import (
@@ -22,7 +21,9 @@ from iree_wasm_hal.wasm.stream import (
 
 if TYPE_CHECKING:
     from iree_wasm_hal.engine.contract import Instance, WasmFunction
+    from iree_wasm_hal.hal.executable import Entry
     from iree_wasm_hal.hal.guest_memory import GuestMemory
+    from iree_wasm_hal.hal.statistics import Counters
     from iree_wasm_hal.hal.suballocator import Suballocator
     from iree_wasm_hal.hal.submission import Submission
     from iree_wasm_hal.hal.watchdog import Watchdog
@@ -31,8 +32,6 @@ __all__ = ["WorkerPool"]
 
 _STOP_OFFSET = SUBMISSION_BLOCK.offset("stop")
 _STOP = struct.pack("<I", 1)
-_NATIVE_STACK_BYTE_LENGTH = 8 << 20
-"""Stack of a helper's thread: engines need 2 MiB or more, and some platforms give 128 KiB."""
 
 _STATUS_TEXT = {
     Status.BAD_COMMAND: "its opcode was overwritten; a kernel wrote outside its buffers",
@@ -41,29 +40,11 @@ _STATUS_TEXT = {
 }
 
 
-class _Job:
-    """A submission that helpers may join.
-
-    Attributes:
-        number: Distinguishes jobs without keeping them alive.
-        joined_count: Helpers inside.
-        error: The first that any worker met.
-    """
-
-    __slots__ = ("error", "joined_count", "number", "submission")
-
-    def __init__(self, number: int, submission: Submission) -> None:
-        self.number = number
-        self.submission = submission
-        self.joined_count = 0
-        self.error: BaseException | None = None
-
-
 class WorkerPool:
     """Executes submissions, one at a time: the device serialises the calls.
 
-    The calling thread is worker 0. The others sleep in threads of their own and join submissions
-    that have more than one workgroup to share; whoever is late finds nothing left to do.
+    The calling thread is worker 0. The others join submissions that have more than one workgroup
+    to share; whoever is late finds nothing left to do.
 
     Args:
         memory: Shared, if there is more than one worker.
@@ -79,16 +60,12 @@ class WorkerPool:
     __slots__ = (
         "_counters",
         "_current",
-        "_done",
         "_helpers",
-        "_is_stopping",
-        "_job",
-        "_job_number",
         "_loading",
         "_local_memory_byte_length",
         "_memory",
+        "_parked",
         "_suballocator",
-        "_work",
         "watchdog",
         "workers",
     )
@@ -103,29 +80,15 @@ class WorkerPool:
         self._memory = memory
         self._suballocator = suballocator
         self._counters = counters
-        # Helpers count for themselves: sums are taken when they are done.
         self.workers = tuple(
-            Worker(index, memory, suballocator, Counters() if index else counters)
-            for index in range(worker_count)
+            Worker(index, memory, suballocator, counters) for index in range(worker_count)
         )
         self.watchdog: Watchdog | None = None
         self._local_memory_byte_length = 0
         self._current: Submission | None = None
         self._loading: Instance | None = None
-        lock = threading.RLock()  # stop() may come from a finalizer, in any thread
-        self._work = threading.Condition(lock)
-        self._done = threading.Condition(lock)
-        self._job: _Job | None = None
-        self._job_number = 0
-        self._is_stopping = False
-        self._helpers = [
-            threading.Thread(
-                target=self._serve, args=(worker,), name=f"iree-wasm-{worker.index}", daemon=True
-            )
-            for worker in self.workers[1:]
-        ]
-        if self._helpers:
-            self._start_helpers()
+        self._parked: weakref.ref[Entry] | None = None
+        self._helpers = Helpers(memory, suballocator, self.workers) if worker_count > 1 else None
 
     def call(self, instance: Instance, function: WasmFunction, *arguments: int) -> int | None:
         """Calls a function of a module that is being loaded, under the deadline.
@@ -179,46 +142,54 @@ class WorkerPool:
             EngineError: The engine cannot end a running kernel.
         """
         submission = self._current
+        running = [self._loading]
         if submission is not None:
             self._stop(submission)
-        for instance in [self._loading, *(worker.running for worker in self.workers)]:
+            running += [worker.running for worker in self.workers]
+        for instance in running:
             if instance is not None:
                 instance.interrupt()
 
     def stop(self) -> None:
         """Lets the helpers' threads end. Idempotent."""
-        with self._work:
-            self._is_stopping = True
-            self._work.notify_all()
+        if self._helpers is not None:
+            self._helpers.stop()
 
     def close(self) -> None:
-        """Ends the helpers' threads and waits for them. Idempotent."""
-        self.stop()
-        for helper in self._helpers:
-            helper.join()
+        """Ends the helpers' threads and waits for them, before the memory is closed. Idempotent."""
+        if self._helpers is None:
+            return
+        self._helpers.stop()
+        entry = None if self._parked is None else self._parked()
+        if entry is not None:
+            # Wakes those who sleep in wasm; they would wake up by themselves a little later.
+            with contextlib.suppress(ClosedError):
+                entry.submit(self._helpers.mailbox_ptr, 0, self.workers[0].block_ptr)
+        self._helpers.close()
 
     def _run(self, submission: Submission) -> int | None:
-        if not self._helpers or submission.max_workgroup_count <= 1:
+        helpers = self._helpers
+        if helpers is None or submission.max_workgroup_count <= 1:
             return self._check_stop(self.workers[0].run(submission), submission)
-        with self._work:
-            self._job_number += 1
-            job = self._job = _Job(self._job_number, submission)
-            self._work.notify_all()
+        if submission.first_executable is not None:
+            self._parked = weakref.ref(submission.first_executable.entries[0])
+        helpers.begin(submission)
         result: int | None = None
         try:
-            result = self.workers[0].run(submission)
-        except BaseException as error:
-            self._fail(job, error)
-        with self._work:
-            self._job = None
-            while job.joined_count:
-                self._done.wait()
+            result = self.workers[0].run(submission, helpers.mailbox_ptr)
+        except InterruptedCallError:
+            error = helpers.end()
+            if error is None:
+                raise
+        except BaseException:  # Ctrl-C as well; raised again
+            helpers.end()
+            raise
+        else:
+            error = helpers.end()
+        if error is not None:
+            raise error
         for worker in self.workers[1:]:
-            self._counters.engine_calls += worker.counters.engine_calls
-            self._counters.executable_switches += worker.counters.executable_switches
-            worker.counters.engine_calls = worker.counters.executable_switches = 0
-        if job.error is not None:
-            raise job.error
+            worker.check_stack()
         return self._check_stop(result, submission)
 
     def _check_stop(self, result: int | None, submission: Submission) -> int | None:
@@ -233,45 +204,6 @@ class WorkerPool:
             self._memory.view[start : start + SUBMISSION_BLOCK.byte_length]
         )
 
-    def _start_helpers(self) -> None:
-        previous = threading.stack_size(_NATIVE_STACK_BYTE_LENGTH)
-        try:
-            start_threads(self._helpers)
-        except LimitError:
-            self.stop()  # those that were started
-            raise
-        finally:
-            threading.stack_size(previous)
-
-    def _serve(self, worker: Worker) -> None:
-        """What a helper's thread does."""
-        last_number = 0
-        while True:
-            with self._work:
-                while self._job is None or self._job.number == last_number:
-                    if self._is_stopping:
-                        return
-                    self._work.wait()
-                job = self._job
-                last_number = job.number
-                job.joined_count += 1
-            try:
-                worker.run(job.submission)
-            except BaseException as error:
-                self._fail(job, error)
-            finally:
-                with self._work:
-                    job.joined_count -= 1
-                    self._done.notify()
-                del job  # or the submission would live until the next one
-
-    def _fail(self, job: _Job, error: BaseException) -> None:
-        """Notes a worker's error and stops the others."""
-        with self._work:
-            if job.error is None:
-                job.error = error
-        self._stop(job.submission)
-
     def _stop(self, submission: Submission) -> None:
         start = submission.submission_ptr + _STOP_OFFSET
         self._memory.view[start : start + 4] = _STOP
@@ -283,6 +215,8 @@ class WorkerPool:
 
     def _recover(self, submission: Submission) -> None:
         """Makes workers and instances usable again after a failed submission."""
+        if self._helpers is not None:
+            self._helpers.evict()
         for worker in self.workers:
             worker.write_canary()
         for executable in submission.executables.values():

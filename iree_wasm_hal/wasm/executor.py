@@ -39,6 +39,14 @@ from iree_wasm_hal.wasm.executor_commands import (
     emit_update,
 )
 from iree_wasm_hal.wasm.executor_dispatch import emit_dispatch, emit_resolve, emit_resolve_length
+from iree_wasm_hal.wasm.executor_mailbox import (
+    SERVE,
+    SUBMIT,
+    emit_await,
+    emit_serve,
+    emit_step_out,
+    emit_submit,
+)
 from iree_wasm_hal.wasm.executor_phases import (
     emit_close,
     emit_execute,
@@ -52,11 +60,12 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from iree_wasm_hal.wasm.executor_options import ExecutorOptions
-    from iree_wasm_hal.wasm.expressions import ValueType
 
-__all__ = ["EXECUTE", "ExecutorFunctions", "emit_executor"]
+__all__ = ["EXECUTE", "EXPORTS", "SERVE", "SUBMIT", "ExecutorFunctions", "emit_executor"]
 
 EXECUTE = "iree_wasm_execute"
+EXPORTS = (EXECUTE, SUBMIT, SERVE)
+"""Functions that the host calls; the last two only where workers can wait in wasm."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +77,8 @@ class ExecutorFunctions:
     bodies: tuple[bytes, ...]
 
 
-def _functions(pointer: ValueType) -> dict[str, tuple[Signature, Callable[..., None]]]:
+def _functions(options: ExecutorOptions) -> dict[str, tuple[Signature, Callable[..., None]]]:
+    pointer = options.pointer
     blocks = (("submission", pointer), ("worker", pointer))
     command = (*blocks, ("command", pointer))
     reference = (("submission", pointer), ("reference", pointer))
@@ -78,7 +88,7 @@ def _functions(pointer: ValueType) -> dict[str, tuple[Signature, Callable[..., N
     ranges = (("target", pointer), ("source", pointer), ("byte_length", pointer))
     claimed = (blocks[0], ("command", pointer), *ranges)
     result = (I32,)
-    return {
+    functions: dict[str, tuple[Signature, Callable[..., None]]] = {
         "resolve": (Signature(reference, (pointer,)), emit_resolve),
         "resolve_length": (Signature(reference, (pointer,)), emit_resolve_length),
         "fail": (Signature(fail, result), emit_fail),
@@ -92,11 +102,21 @@ def _functions(pointer: ValueType) -> dict[str, tuple[Signature, Callable[..., N
         "dispatch": (Signature(command, result), emit_dispatch),
         EXECUTE: (Signature(blocks, result), emit_execute),
     }
+    if options.atomics and options.can_wait:
+        mailbox = ("mailbox", pointer)
+        slot = (mailbox, ("slot", pointer))
+        functions |= {
+            "step_out": (Signature(slot, ()), emit_step_out),
+            "await_submission": (Signature(slot, result), emit_await),
+            SERVE: (Signature((mailbox, blocks[1]), result), emit_serve),
+            SUBMIT: (Signature((mailbox, *blocks), result), emit_submit),
+        }
+    return functions
 
 
 def emit_executor(options: ExecutorOptions, first_function_index: int) -> ExecutorFunctions:
     """Emits the executor for a module whose next free function index is given."""
-    functions = _functions(options.pointer)
+    functions = _functions(options)
     callees = {
         name: (first_function_index + position, signature)
         for position, (name, (signature, _)) in enumerate(functions.items())
@@ -108,7 +128,7 @@ def emit_executor(options: ExecutorOptions, first_function_index: int) -> Execut
         bodies.append(builder.finish())
     return ExecutorFunctions(
         names=tuple(
-            name if name == EXECUTE else f"iree_wasm_executor.{name}" for name in functions
+            name if name in EXPORTS else f"iree_wasm_executor.{name}" for name in functions
         ),
         signatures=tuple(signature for signature, _ in functions.values()),
         bodies=tuple(bodies),

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from iree_wasm_hal.engine.contract import Feature
 from iree_wasm_hal.errors import IncompatibleTargetError, InternalError
 from iree_wasm_hal.wasm.binary import encode_name, encode_sleb128, encode_uleb128, encode_vector
-from iree_wasm_hal.wasm.executor import EXECUTE, emit_executor
+from iree_wasm_hal.wasm.executor import EXECUTE, EXPORTS, emit_executor
 from iree_wasm_hal.wasm.executor_dispatch import kernel_signature
 from iree_wasm_hal.wasm.executor_options import ExecutorOptions
 from iree_wasm_hal.wasm.expressions import I32, I64
@@ -207,7 +207,7 @@ class _Relinker:
         """Function index by export name."""
         first = len(self.module.functions)
         added = {name: first + i for i, (name, _, _) in enumerate(self.functions)}
-        names = (INITIALIZE, APPLY_RELOCATIONS_EXPORT, EXECUTE)
+        names = (INITIALIZE, APPLY_RELOCATIONS_EXPORT, *EXPORTS)
         exports = {name: added[name] for name in names if name in added}
         if self.profile is not None:
             exports[QUERY] = self.profile.query_function

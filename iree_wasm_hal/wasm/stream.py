@@ -75,7 +75,7 @@ class Opcode(IntEnum):
 
 
 class Result(IntEnum):
-    """What ``iree_wasm_execute`` returns."""
+    """What ``iree_wasm_execute``, ``_submit`` and ``_serve`` return."""
 
     COMPLETE = 0
     """Every command is done."""
@@ -90,6 +90,8 @@ class Result(IntEnum):
     YIELD = 4
     """Others are still busy and this memory cannot wait (it is not shared): give the processor
     away, then call again with the same blocks."""
+    IDLE = 5
+    """``iree_wasm_serve`` only: there was nothing to do, or the host asked the helper to leave."""
 
 
 class Status(IntEnum):
@@ -260,7 +262,7 @@ def encode_submission_block(
     binding_table_address: int = 0,
     binding_table_count: int = 0,
     worker_count: int = 1,
-    spin_limit: int = 4096,
+    spin_limit: int = 0,
 ) -> bytes:
     """A fresh submission block, to be written before every execution.
 

@@ -168,7 +168,7 @@ def test_submission_block_is_zero_but_for_its_inputs() -> None:
     data = encode_submission_block(byte_length=88, stream_address=0x20000, worker_count=3)
     block = SUBMISSION_BLOCK.unpack(data)
     assert {name for name, value in block.items() if value} == {
-        *("stream_address", "worker_count", "spin_limit"),
+        *("stream_address", "worker_count"),
     }
     assert len(data) == 88
     report = decode_submission_block(data)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from iree_wasm_hal.wasm import stream
+from iree_wasm_hal.wasm import stream, stream_mailbox
 from iree_wasm_hal.wasm.stream_worker import worker_block_layout
 
 PAGE = (Path(__file__).parents[2] / "docs" / "command-stream.md").read_text()
@@ -22,6 +22,8 @@ LAYOUTS = {
     "UPDATE command": stream.UPDATE_COMMAND,
     "Submission block": stream.SUBMISSION_BLOCK,
     "Worker block header": worker_block_layout(4).header,
+    "Mailbox": stream_mailbox.MAILBOX,
+    "Mailbox slot": stream_mailbox.MAILBOX_SLOT,
 }
 
 
