@@ -51,10 +51,12 @@ if TYPE_CHECKING:
     from iree_wasm_hal.engine import open_engine
     from iree_wasm_hal.hal.device import Device
     from iree_wasm_hal.hal.fence import Fence
+    from iree_wasm_hal.isolation.module import IsolatedModule
     from iree_wasm_hal.runtime.function import Function
     from iree_wasm_hal.runtime.invocation import Invocation
     from iree_wasm_hal.runtime.loader import load
     from iree_wasm_hal.runtime.module import Module
+    from iree_wasm_hal.runtime.pool import ModulePool, load_pool
     from iree_wasm_hal.vm.module import BytecodeModule
     from iree_wasm_hal.vm.native import PyModule
 
@@ -80,11 +82,13 @@ __all__ = [
     "InterruptedCallError",
     "Invocation",
     "InvocationError",
+    "IsolatedModule",
     "KernelProfileError",
     "LimitError",
     "LoadError",
     "MalformedWasmError",
     "Module",
+    "ModulePool",
     "ParameterError",
     "ProcessEndedError",
     "PyModule",
@@ -94,6 +98,7 @@ __all__ = [
     "compile",
     "engines",
     "load",
+    "load_pool",
     "open_engine",
 ]
 
@@ -104,11 +109,14 @@ _LAZY = {
     "Fence": ("iree_wasm_hal.hal.fence", "Fence"),
     "Function": ("iree_wasm_hal.runtime.function", "Function"),
     "Invocation": ("iree_wasm_hal.runtime.invocation", "Invocation"),
+    "IsolatedModule": ("iree_wasm_hal.isolation.module", "IsolatedModule"),
     "Module": ("iree_wasm_hal.runtime.module", "Module"),
+    "ModulePool": ("iree_wasm_hal.runtime.pool", "ModulePool"),
     "PyModule": ("iree_wasm_hal.vm.native", "PyModule"),
     "compile": ("iree_wasm_hal.compiler", "compile"),
     "engines": ("iree_wasm_hal.engine", "list_engines"),
     "load": ("iree_wasm_hal.runtime.loader", "load"),
+    "load_pool": ("iree_wasm_hal.runtime.pool", "load_pool"),
     "open_engine": ("iree_wasm_hal.engine", "open_engine"),
 }
 

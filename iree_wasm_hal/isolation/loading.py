@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
 from iree_wasm_hal.errors import ArgumentError
@@ -12,29 +14,20 @@ if TYPE_CHECKING:
     from typing import Any
 
     from iree_wasm_hal.engine.progress import CompileObserver
+    from iree_wasm_hal.runtime.face import ModuleFace
     from iree_wasm_hal.runtime.source import Source
 
-__all__ = ["PROCESS", "check_isolation", "load_isolated", "start_request"]
+__all__ = ["PROCESS", "load_isolated", "load_several"]
 
 PROCESS = "process"
-
-
-def check_isolation(isolation: str | None) -> None:
-    """Checks the name of a kind of isolation.
-
-    Raises:
-        ArgumentError: There is none of that name.
-    """
-    if isolation not in (None, PROCESS):
-        raise ArgumentError(f"isolation is {isolation!r}; expected None or {PROCESS!r}")
 
 
 def load_isolated(
     source: Source,
     *,
     isolation: str,
-    timeout: float | None,
-    progress: CompileObserver | None,
+    timeout: float | None = None,
+    progress: CompileObserver | None = None,
     **options: Any,
 ) -> IsolatedModule:
     """Loads an archive in a child process; see ``load``.
@@ -44,19 +37,59 @@ def load_isolated(
         ProcessEndedError: The process ended while it loaded the archive.
         Error: As ``load`` does.
     """
-    check_isolation(isolation)
-    start = start_request(source, timeout=timeout, is_observed=progress is not None, **options)
+    observed = progress is not None
+    start = _start_request(source, isolation, {**options, "timeout": timeout}, observed)
     return IsolatedModule(start, timeout=timeout, progress=progress)
 
 
-def start_request(source: Source, **options: Any) -> StartRequest:
-    """What any number of children can be started with.
+def load_several(
+    source: Source,
+    count: int,
+    cleanup: contextlib.ExitStack,
+    *,
+    isolation: str,
+    timeout: float | None = None,
+    progress: CompileObserver | None = None,
+    **options: Any,
+) -> list[ModuleFace[Any]]:
+    """Loads an archive in several processes.
+
+    The first may compile it; the others, which start together, find the code in the cache. Arrays
+    among the parameters are in memory once.
+
+    Args:
+        source: As for ``load``.
+        count: Number of processes.
+        cleanup: Gets to close what was loaded.
+        isolation: As for ``load``.
+        timeout: As for ``load``.
+        progress: As for ``load``, for the first.
+        options: As for ``load``.
 
     Raises:
-        ArgumentError: An option has no meaning for another process.
-        LoadError: The archive cannot be opened.
+        Error: As ``load_isolated`` does.
     """
-    engine = options["engine"]
+    observed = progress is not None
+    start = _start_request(source, isolation, {**options, "timeout": timeout}, observed)
+    with contextlib.closing(start):
+
+        def load_one(observer: CompileObserver | None) -> IsolatedModule:
+            module = IsolatedModule(start.share(), timeout=timeout, progress=observer)
+            cleanup.callback(module.close)
+            return module
+
+        first = load_one(progress)
+        with ThreadPoolExecutor(count) as executor:
+            return [first, *executor.map(load_one, [None] * (count - 1))]
+
+
+def _start_request(
+    source: Source, isolation: str, options: dict[str, Any], is_observed: bool
+) -> StartRequest:
+    """What any number of children can be started with."""
+    if isolation != PROCESS:
+        raise ArgumentError(f"isolation is {isolation!r}; expected {PROCESS!r} or None")
+    engine = options.setdefault("engine", "wasmtime")
     if not isinstance(engine, str):
         raise ArgumentError(
             f"engine is {engine!r}, which lives in this process; isolation takes an engine's name"
@@ -64,4 +97,4 @@ def start_request(source: Source, **options: Any) -> StartRequest:
     for name in ("device", "trace_sink"):
         if options.pop(name, None) is not None:
             raise ArgumentError(f"a {name} lives in this process; isolation takes none")
-    return StartRequest(source, options)
+    return StartRequest(source, {**options, "is_observed": is_observed})

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import mmap
 import os
 from collections.abc import Iterable, Mapping
@@ -59,6 +60,13 @@ class StartRequest:
     def arguments(self) -> Sequence[object]:
         """What the child has to know beside the descriptors."""
         return [self.name, *self._place]
+
+    def share(self) -> StartRequest:
+        """The same for another module; each is closed on its own."""
+        other = copy.copy(self)
+        other._archive = os.dup(self._archive)
+        other._options = Segment(os.dup(self._options.descriptor))
+        return other
 
     def close(self) -> None:
         """Gives the descriptors up. Idempotent."""

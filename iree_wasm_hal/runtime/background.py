@@ -1,4 +1,4 @@
-"""A thread in which calls run that an event loop waits for."""
+"""Threads in which calls run that an event loop waits for."""
 
 from __future__ import annotations
 
@@ -26,21 +26,33 @@ _STACK_BYTE_LENGTH = 8 << 20
 
 
 class Background:
-    """One thread, since calls of a module run one after another; starts when it is needed.
+    """Threads of a module, which start when they are needed.
 
     Not the event loop's own executor: calls that wait for their turn would fill it.
+
+    Args:
+        max_threads: As many as calls run at once: one, but of a pool of modules.
     """
 
-    __slots__ = ("__weakref__", "_is_closed", "_jobs", "_lock", "_process_id", "_thread")
+    __slots__ = (
+        "__weakref__",
+        "_is_closed",
+        "_jobs",
+        "_lock",
+        "_max_threads",
+        "_process_id",
+        "_threads",
+    )
 
-    def __init__(self) -> None:
+    def __init__(self, max_threads: int = 1) -> None:
         self._is_closed = False
+        self._max_threads = max_threads
         self._reset()
 
     def _reset(self) -> None:
         self._lock = threading.Lock()
         self._jobs: queue.SimpleQueue[Callable[[], None] | None] = queue.SimpleQueue()
-        self._thread: threading.Thread | None = None
+        self._threads: list[threading.Thread] = []
         self._process_id = os.getpid()
 
     async def run(self, call: Call, function: Callable[[], _T]) -> _T:
@@ -68,10 +80,11 @@ class Background:
             raise
 
     def close(self) -> None:
-        """Lets the thread end when its jobs are done. Idempotent."""
+        """Lets the threads end when their jobs are done. Idempotent."""
         with self._lock:
             self._is_closed = True
-            self._jobs.put(None)
+            for _ in self._threads:
+                self._jobs.put(None)
 
     def _submit(self, function: Callable[[], _T]) -> Future[_T]:
         if os.getpid() != self._process_id:  # a forked child has no thread but the one that forked
@@ -80,8 +93,8 @@ class Background:
         with self._lock:
             if self._is_closed:
                 raise ClosedError("call of a function after its module was closed")
-            if self._thread is None:
-                self._thread = self._start()
+            if len(self._threads) < self._max_threads:
+                self._threads.append(self._start())
             self._jobs.put(lambda: _perform(function, future))
         return future
 
