@@ -108,7 +108,7 @@ class Device:
         suballocator = Suballocator(self._memory)
         self._suballocator = suballocator
         self.allocator = Allocator(self._memory, suballocator, self._counters)
-        self._pool = WorkerPool(self._memory, suballocator, self._counters, threads)
+        self._pool = WorkerPool(self._memory, suballocator, self._counters, self._watchdog, threads)
         self._executables: weakref.WeakSet[Executable] = weakref.WeakSet()
         programs = ProgramSource(
             engine, self._memory.type, atomics=threads > 1, cache=choose_cache(cache)
@@ -117,7 +117,6 @@ class Device:
             engine, programs, self._memory, suballocator, self._pool, atomics=threads > 1
         )
         self._executor: Executable | None = None
-        self._pool.watchdog = self._watchdog
 
     def __repr__(self) -> str:
         state = "closed" if self._scheduler.is_closed else f"{self._memory.byte_length} bytes"

@@ -15,7 +15,18 @@ _SLICE_S = 0.02
 class PatientLock(_thread.RLock):  # type: ignore[misc]  # final for typeshed alone
     """A re-entrant lock; waiting for it ends with the call that waits.
 
-    Leaving it is native code, which Ctrl-C cannot interrupt.
+    ``with lock:`` takes it, and leaving it is native code, which Ctrl-C cannot interrupt. The same
+    without the price of Python's own code in every call::
+
+        try:
+            if not lock.acquire(False):
+                lock.wait()
+            ...
+        finally:
+            try:
+                lock.release()  # nothing before it, or Ctrl-C may come in between
+            except RuntimeError:
+                pass  # the wait ended without it
     """
 
     __slots__ = ()
@@ -29,19 +40,20 @@ class PatientLock(_thread.RLock):  # type: ignore[misc]  # final for typeshed al
         """
         try:
             if not self.acquire(False):
-                self._wait()
+                self.wait()
         except BaseException:  # Ctrl-C behind acquire as well; raised again
-            if self.is_mine:
+            if self._is_owned():  # type: ignore[attr-defined]  # as threading.Condition does
                 self.release()
             raise
         return True
 
-    @property
-    def is_mine(self) -> bool:
-        """Whether this thread holds it."""
-        return self._is_owned()  # type: ignore[attr-defined,no-any-return]  # as Condition does
+    def wait(self) -> None:
+        """Waits for the lock and takes it.
 
-    def _wait(self) -> None:
+        Raises:
+            InterruptedCallError: As ``__enter__``.
+            CallTimeoutError: As ``__enter__``.
+        """
         call = THIS_THREAD.call
         if call is None:
             self.acquire()

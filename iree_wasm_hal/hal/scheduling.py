@@ -49,7 +49,7 @@ class Scheduler:
         Raises:
             InvocationError: FAILED_PRECONDITION, it is.
         """
-        if self.lock.is_mine:
+        if self.lock._is_owned():  # type: ignore[attr-defined]  # as threading.Condition does
             raise invocation_error(
                 StatusCode.FAILED_PRECONDITION,
                 "the device is in the middle of an operation on this very thread; a signal handler "
@@ -80,12 +80,20 @@ class Scheduler:
         if wait is not None and not wait.is_reached:
             self._defer(wait, signal, operation, arguments)
             return
+        lock = self.lock
         try:
             self.check_not_inside()
-            with self.lock:
+            try:
+                if not lock.acquire(False):
+                    lock.wait()
                 if self.is_closed:
                     self.check_open()
                 operation(*arguments)
+            finally:
+                try:  # noqa: SIM105 - as PatientLock says
+                    lock.release()
+                except RuntimeError:
+                    pass
         except BaseException as error:
             if signal is not None:
                 signal.fail(error)

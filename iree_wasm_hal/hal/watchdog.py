@@ -30,7 +30,7 @@ _LONGEST_S = 1e6
 class Watchdog:
     """Watches the one thing that a device's engine does at a time.
 
-    ``with watchdog.watch(stop):`` stands around it. A thread of its own ends what runs late; it
+    ``begin`` and ``end`` stand around it. A thread of the watchdog's own ends what runs late; it
     starts with the first call that has a time-out.
 
     Args:
@@ -47,6 +47,7 @@ class Watchdog:
         "_condition",
         "_due",
         "_is_closed",
+        "_lock",
         "_pending",
         "_process_id",
         "_stop",
@@ -65,7 +66,8 @@ class Watchdog:
 
     def _reset(self) -> None:
         # Re-entrant: a signal handler may cancel a call of the thread that it runs on.
-        self._condition = threading.Condition(threading.RLock())
+        self._lock = threading.RLock()
+        self._condition = threading.Condition(self._lock)
         self._call: Call | None = None
         self._stop: Callable[[], None] | None = None
         self._due = self._work_due = self._wake_at = math.inf
@@ -73,44 +75,34 @@ class Watchdog:
         self._process_id = os.getpid()
         self._thread: threading.Thread | None = None
 
-    def watch(self, stop: Callable[[], None]) -> Watchdog:
-        """Begins to watch work that ``stop`` ends from another thread; it ends with a ``with``.
+    def begin(self, stop: Callable[[], None]) -> None:
+        """Begins to watch work of this thread's call, until ``end``.
 
-        Work of this thread's call: it ends when that is cancelled or its time is up.
+        Args:
+            stop: Ends the work, from another thread.
 
         Raises:
             InterruptedCallError: The call has ended already.
             LimitError: There is no thread to watch it.
         """
-        if os.getpid() != self._process_id:  # a forked child has no thread but the one that forked
-            self._reset()
+        if self._thread is not None and os.getpid() != self._process_id:
+            self._reset()  # a forked child has no thread but the one that forked
         call = self._call = THIS_THREAD.call
         self._stop = stop
-        self._due = self._work_due = math.inf
-        try:
-            due = math.inf if call is None else self._publish(call)
+        if call is None:
             if self.timeout is not None:
-                self._work_due = time.monotonic() + self.timeout
-                due = min(due, self._work_due)
-            if due != math.inf:
-                with self._condition:
-                    self._due = due
-                    self._wake_by(due)
-        except BaseException:  # raised again
-            self.__exit__()
-            raise
-        return self
+                self._arm(None)
+            return
+        call.canceller = self.cancel
+        # Whoever cancelled it before this line is heeded here, and later ones find the work.
+        if call.is_cancelled or call.due != math.inf or self.timeout is not None or call.parent:
+            self._arm(call)
 
-    def __enter__(self) -> None: ...
-
-    def __exit__(self, *error: object) -> None:
-        with self._condition:  # whoever is about to stop it has done so, and meets no later work
-            call, self._call = self._call, None
-            self._stop = None
+    def end(self) -> None:
+        """The work is over, in whichever way."""
+        with self._lock:  # whoever is about to stop it has done so, and meets no later work
+            self._call = self._stop = None
             self._due = math.inf
-        while call is not None:
-            call.canceller = None
-            call = call.parent
 
     def cancel(self, call: Call) -> None:
         """Ends the work that runs for a call, from any thread; of another nothing changes.
@@ -144,7 +136,7 @@ class Watchdog:
         """What an interruption of watched work means to its caller, and where it happened."""
         call = THIS_THREAD.call
         end = None if call is None else call.end
-        if end is None and time.monotonic() >= self._work_due:
+        if end is None and self.timeout is not None and time.monotonic() >= self._work_due:
             end = CallTimeoutError(f"the call took longer than its timeout of {self.timeout} s")
         if end is None:
             return error
@@ -181,14 +173,25 @@ class Watchdog:
         if self._thread is not None and os.getpid() == self._process_id:
             self._thread.join()
 
-    def _publish(self, call: Call) -> float:
-        """Lets whoever cancels the call find the work; returns when its time is up."""
-        call.canceller = self.cancel
-        if call.parent is not None:
-            for outer in call.parent.chain():
-                outer.canceller = self.cancel
-        call.check()
-        return call.due
+    def _arm(self, call: Call | None) -> None:
+        """Looks whether the call may begin, and begins to watch the clock."""
+        try:
+            due = math.inf
+            if call is not None:
+                for one in call.chain():
+                    one.canceller = self.cancel
+                call.check()
+                due = call.due
+            if self.timeout is not None:
+                self._work_due = time.monotonic() + self.timeout
+                due = min(due, self._work_due)
+            if due != math.inf:
+                with self._lock:
+                    self._due = due
+                    self._wake_by(due)
+        except BaseException:  # raised again
+            self.end()
+            raise
 
     def _wake_by(self, due: float) -> None:
         """Sees to it that the thread looks again at a time. Under the lock."""

@@ -50,11 +50,11 @@ class WorkerPool:
         memory: Shared, if there is more than one worker.
         suballocator: Of that memory.
         counters: Of the device.
+        watchdog: Ends what runs in the engine when its call has to end.
         worker_count: 1 or more.
 
     Attributes:
         workers: By index.
-        watchdog: Ends submissions that run too long; None without a deadline.
     """
 
     __slots__ = (
@@ -66,7 +66,7 @@ class WorkerPool:
         "_memory",
         "_parked",
         "_suballocator",
-        "watchdog",
+        "_watchdog",
         "workers",
     )
 
@@ -75,6 +75,7 @@ class WorkerPool:
         memory: GuestMemory,
         suballocator: Suballocator,
         counters: Counters,
+        watchdog: Watchdog,
         worker_count: int,
     ) -> None:
         self._memory = memory
@@ -83,7 +84,7 @@ class WorkerPool:
         self.workers = tuple(
             Worker(index, memory, suballocator, counters) for index in range(worker_count)
         )
-        self.watchdog: Watchdog | None = None
+        self._watchdog = watchdog
         self._local_memory_byte_length = 0
         self._current: Submission | None = None
         self._loading: Instance | None = None
@@ -91,16 +92,19 @@ class WorkerPool:
         self._helpers = Helpers(memory, suballocator, self.workers) if worker_count > 1 else None
 
     def call(self, instance: Instance, function: WasmFunction, *arguments: int) -> int | None:
-        """Calls a function of a module that is being loaded, under the deadline.
+        """Calls a function of a module that is being loaded.
 
         Raises:
             TrapError: The code trapped.
-            InterruptedCallError: The deadline passed or ``cancel`` was called.
+            InterruptedCallError: ``cancel`` was called, or the call that loads it has ended.
         """
         self._loading = instance
         try:
-            with self.watchdog.watch(self.cancel) if self.watchdog else contextlib.nullcontext():
+            self._watchdog.begin(self.cancel)
+            try:
                 return function(*arguments)
+            finally:
+                self._watchdog.end()
         finally:
             self._loading = None
 
@@ -116,13 +120,13 @@ class WorkerPool:
         if submission.local_memory_byte_length > self._local_memory_byte_length:
             self._reserve_local_memory(submission.local_memory_byte_length)
         self._current = submission
-        watchdog = self.watchdog
+        watchdog = self._watchdog
         try:
-            if watchdog is None:
+            watchdog.begin(self.cancel)
+            try:
                 result = self._run(submission)
-            else:
-                with watchdog.watch(self.cancel):
-                    result = self._run(submission)
+            finally:
+                watchdog.end()
         except (TrapError, InterruptedCallError) as error:
             self._recover(submission)
             raise _named(error, submission) from error

@@ -116,13 +116,15 @@ class Function(FunctionFace):
         self._caller.track(call)
         signal.on_reached(lambda _failure: self._caller.release(call))
         try:
-            results = self._run(call, arguments, wait, signal)
+            results = self._run(call, arguments, (wait, signal))
         except BaseException as error:  # raised again
             signal.fail(error)
             raise
         return Invocation(self.name, call, signal, lambda copy: self._deliver(results, copy=copy))
 
-    def _run(self, call: Call, arguments: tuple[object, ...], *fences: Fence | None) -> object:
+    def _run(
+        self, call: Call, arguments: tuple[object, ...], fences: tuple[Fence | None, ...] = ()
+    ) -> object:
         """Runs a call on this thread, when its turn comes.
 
         Args:
@@ -131,31 +133,36 @@ class Function(FunctionFace):
             fences: An async function's own; without them it is waited for.
         """
         caller = self._caller
+        lock = caller.lock
         outer = THIS_THREAD.call
         THIS_THREAD.call = call
         try:
-            with caller.lock:
-                interrupted, caller.running = caller.running, call
-                try:
-                    return self._run_in_turn(arguments, fences)
-                finally:
-                    caller.running = interrupted
+            if not lock.acquire(False):
+                lock.wait()
+            interrupted, caller.running = caller.running, call
+            try:
+                if caller.is_closed:
+                    raise ClosedError(f"call of {self.name} after its module was closed")
+                values = self._convert(arguments)
+                if self.is_async:
+                    return self._run_async(values, fences)
+                return self._call(*values)
+            except TensorMismatchError as error:
+                self._raise_mismatch(error, values)
+            finally:
+                caller.running = interrupted
         finally:
             THIS_THREAD.call = outer
+            try:  # noqa: SIM105 - as PatientLock says
+                lock.release()
+            except RuntimeError:
+                pass
 
-    def _run_in_turn(
-        self, arguments: tuple[object, ...], fences: tuple[Fence | None, ...]
-    ) -> object:
-        if self._caller.is_closed:
-            raise ClosedError(f"call of {self.name} after its module was closed")
-        values = self._convert(arguments)
-        try:
-            if not self.is_async or fences:
-                return self._call(*values, *fences)
-            signal = Fence()
-            results = self._call(*values, None, signal)
-        except TensorMismatchError as error:
-            self._raise_mismatch(error, values)
+    def _run_async(self, values: list[object], fences: tuple[Fence | None, ...]) -> object:
+        if fences:
+            return self._call(*values, *fences)
+        signal = Fence()
+        results = self._call(*values, None, signal)
         if not signal.is_reached:
             wait_for(signal)
         return results

@@ -6,6 +6,8 @@ that falls below zero, so a running loop pays for one subtraction and one compar
 
 from __future__ import annotations
 
+import math
+
 from iree_wasm_hal.errors import LimitError
 from iree_wasm_hal.hal.call import THIS_THREAD
 
@@ -52,7 +54,8 @@ class Budget:
             call = THIS_THREAD.call
             if call is not None:
                 call.host_slice = self.cell
-                call.check()
+                if call.is_cancelled or call.due != math.inf:
+                    call.check()
         self._nesting += 1
 
     def leave(self) -> None:

@@ -192,8 +192,9 @@ def test_a_time_out_ends_an_endless_kernel(
     assert len(mine) == 1
     other = Device(engine, timeout=10)
     assert watchdogs() == mine, "started before there is anything to watch"
-    with other.watchdog.watch(device.cancel):
-        (thread,) = set(watchdogs()) - set(mine)
+    other.watchdog.begin(device.cancel)
+    (thread,) = set(watchdogs()) - set(mine)
+    other.watchdog.end()
     del other
     thread.join(10)  # without close, the thread goes with the device
     assert not thread.is_alive()

@@ -75,7 +75,7 @@ def test_a_call_whose_time_is_up_stops_even_straight_code(
     assemble: Callable[[str], bytes],
 ) -> None:
     context, seen = _context(assemble)
-    with inside(Call(0.0)), pytest.raises(CallTimeoutError, match="timeout of 0.0 s"):
+    with inside(Call(0.0)), pytest.raises(CallTimeoutError, match=r"timeout of 0\.0 s"):
         context.function("f")(1)
     assert seen == []
     with inside(Call(100.0)):
