@@ -20,7 +20,7 @@ WITH_CARGO = cargo --version > /dev/null 2>&1 \
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 
 .DEFAULT_GOAL := help
-.PHONY: help venv engines spec-tests demo demo-2 test test-onnx test-orders test-support fuzz-aot check format wheels clean
+.PHONY: help venv engines spec-tests demo demo-2 test test-onnx test-orders test-support fuzz-aot hammer soak check format wheels clean
 
 help: ## lists the targets
 	@sed -n 's/^\([a-z0-9-]*\):.*## /\1: /p' $(MAKEFILE_LIST) | awk -F': ' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -72,6 +72,13 @@ test-support: $(STAMP) ## rebuilds the kernels' support library and compares it 
 fuzz-aot: $(STAMP) ## compares wamr-aot with wasmtime on random kernels (SECONDS=, SEED=, else goes on)
 	$(NICE) $(BIN)/python tests/aot_fuzz/run_aot_fuzz.py --seconds $(or $(SECONDS),60) \
 	  $(if $(SEED),--seed $(SEED)) --jobs $(WORKERS)
+
+hammer: $(STAMP) ## loads, calls, unloads, times out ... from 8 threads for 10 minutes (SECONDS=, SEED=, ENGINES=)
+	$(NICE) $(BIN)/python tests/soak/run_hammer.py --seconds $(or $(SECONDS),600) \
+	  $(if $(SEED),--seed $(SEED)) $(if $(ENGINES),--engines $(ENGINES))
+
+soak: $(STAMP) ## runs all models with 1 to 8 threads, Magika 1000 times, and compares all bits (ENGINES=)
+	$(NICE) $(BIN)/python tests/soak/run_soak.py $(if $(ENGINES),--engines $(ENGINES))
 
 check: $(STAMP) ## format, lint and types
 	$(BIN)/ruff format --check .

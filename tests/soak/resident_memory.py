@@ -41,6 +41,7 @@ class ResidentMemory:
         return [statistics.median(window) for window in self._windows[:-1] if window]
 
     def growth(self, settling_s: float) -> float:
-        """How much larger the last window's median is than that of the first settled one."""
-        settled = self.medians()[round(settling_s / self._window_s) :]
-        return settled[-1] / settled[0] - 1
+        """How much more the last ``settling_s`` took than as long a time after the settling."""
+        count = round(settling_s / self._window_s)
+        settled = self.medians()[count:]
+        return statistics.median(settled[-count:]) / statistics.median(settled[:count]) - 1
