@@ -24,9 +24,11 @@ if TYPE_CHECKING:
 
 __all__ = ["emit_dispatch", "emit_resolve", "emit_resolve_length", "kernel_signature"]
 
-_CLAIMS_PER_WORKER = 16
-"""Workgroups are claimed in batches so that each worker comes about this often."""
+_CLAIM_DIVISOR = 2
+"""A claim takes a worker's share of what is left, divided by this: neighbours stay together, and
+the last claims, for which the other workers wait, are small."""
 _MAX_BATCH = 256
+"""The stop flag is looked at between claims."""
 
 
 def kernel_signature(pointer: ValueType) -> Signature:
@@ -173,16 +175,19 @@ def _emit_bindings(d: _Dispatch) -> None:
 
 def _emit_claims(d: _Dispatch) -> None:
     f = d.f
-    share = d.total // (d.block.get("worker_count") * _CLAIMS_PER_WORKER)
-    batch = f.local(I32, share)
-    f.set(batch, batch.min_u(_MAX_BATCH))
-    f.set(batch, batch + batch.is_zero())
-    first, end = f.local(I32), f.local(I32)
+    divisor = f.local(I32, d.block.get("worker_count") * _CLAIM_DIVISOR)
+    first, end, batch = f.local(I32), f.local(I32), f.local(I32)
     with f.loop() as claim:
         with f.if_(d.block.atomic_get("stop")):
             f.return_(Result.STOPPED)
-        f.atomic_add(first, d.counter, batch)
+        f.set(first, f.atomic_load(d.counter))
         with f.if_(first.ge_u(d.total)):
+            f.return_(Result.COMPLETE)
+        f.set(batch, (d.total - first) // divisor)
+        f.set(batch, batch.min_u(_MAX_BATCH))
+        f.set(batch, batch + batch.is_zero())
+        f.atomic_add(first, d.counter, batch)
+        with f.if_(first.ge_u(d.total)):  # others may have come between
             f.return_(Result.COMPLETE)
         f.set(end, first + batch)
         f.set(end, end.min_u(d.total))
