@@ -8,6 +8,7 @@ for one operation and closed after it, so nothing is held that a fork or a delet
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import secrets
 import stat
@@ -35,6 +36,8 @@ _OPEN_TO_OTHERS = stat.S_IRWXG | stat.S_IRWXO
 # A pipe in the place of a file must not block who opens it.
 _READ = ("O_RDONLY", "O_NOFOLLOW", "O_CLOEXEC", "O_NONBLOCK")
 _CREATE = ("O_WRONLY", "O_CREAT", "O_EXCL", "O_NOFOLLOW", "O_CLOEXEC")
+# What file systems without hard links say of them.
+_NO_LINKS = frozenset({errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK})
 _FOLDER = ("O_RDONLY", "O_DIRECTORY", "O_NOFOLLOW", "O_CLOEXEC")
 
 
@@ -107,15 +110,22 @@ class Folder:
                     file.write(part)
                 file.flush()
                 os.fsync(descriptor)
-            if replace:
+            if replace or not self._link(temporary, name):
                 os.rename(temporary, name, src_dir_fd=self._descriptor, dst_dir_fd=self._descriptor)
-            else:
-                with contextlib.suppress(FileExistsError):
-                    os.link(
-                        temporary, name, src_dir_fd=self._descriptor, dst_dir_fd=self._descriptor
-                    )
         finally:
             self.remove(temporary)
+
+    def _link(self, temporary: str, name: str) -> bool:
+        """Gives a file its name if nothing has it; whether the file system can do that."""
+        try:
+            os.link(temporary, name, src_dir_fd=self._descriptor, dst_dir_fd=self._descriptor)
+        except FileExistsError:
+            return True
+        except OSError as error:
+            if error.errno in _NO_LINKS:
+                return False
+            raise
+        return True
 
     def remove(self, name: str) -> bool:
         """Removes a file; whether there was one.
