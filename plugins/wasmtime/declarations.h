@@ -41,6 +41,24 @@ typedef union {
 } wasmtime_extern_union_t;
 typedef struct { uint8_t kind; wasmtime_extern_union_t of; } wasmtime_extern_t;
 
+typedef uint8_t *(*get_memory_callback_t)(
+    void *env, size_t *byte_length, size_t *byte_capacity);
+typedef wasmtime_error_t *(*grow_memory_callback_t)(void *env, size_t byte_length);
+typedef struct {
+    void *env;
+    get_memory_callback_t get_memory;
+    grow_memory_callback_t grow_memory;
+    void (*finalizer)(void *env);
+} wasmtime_linear_memory_t;
+typedef wasmtime_error_t *(*new_memory_callback_t)(
+    void *env, const wasm_memorytype_t *, size_t minimum, size_t maximum, size_t reserved,
+    size_t guard, wasmtime_linear_memory_t *result);
+typedef struct {
+    void *env;
+    new_memory_callback_t new_memory;
+    void (*finalizer)(void *env);
+} wasmtime_memory_creator_t;
+
 typedef wasmtime_error_t *(*epoch_callback_t)(
     wasmtime_context_t *, void *data, uint64_t *deadline_delta, uint8_t *kind);
 
@@ -67,6 +85,8 @@ void wasmtime_config_parallel_compilation_set(wasm_config_t *, bool);
 void wasmtime_config_cranelift_opt_level_set(wasm_config_t *, uint8_t);
 void wasmtime_config_memory_may_move_set(wasm_config_t *, bool);
 void wasmtime_config_memory_reservation_set(wasm_config_t *, uint64_t);
+void wasmtime_config_memory_init_cow_set(wasm_config_t *, bool);
+void wasmtime_config_host_memory_creator_set(wasm_config_t *, wasmtime_memory_creator_t *);
 wasm_engine_t *wasm_engine_new_with_config(wasm_config_t *);
 void wasm_engine_delete(wasm_engine_t *);
 void wasmtime_engine_increment_epoch(wasm_engine_t *);

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
 
+from iree_wasm_hal.engine import PAGE_SIZE, MemoryType
 from iree_wasm_hal.engine.conformance.suite import SuiteBase, load_module
-from iree_wasm_hal.errors import ClosedError, EngineError
+from iree_wasm_hal.errors import ClosedError, EngineError, TrapError
 
 if TYPE_CHECKING:
     from iree_wasm_hal.engine import Engine
+
+_MAPS = Path("/proc/self/maps")
 
 
 class InstanceTests(SuiteBase):
@@ -67,6 +71,38 @@ class InstanceTests(SuiteBase):
             instance.function("store32")(4 * index, index)
             instance.close()
         np.testing.assert_array_equal(np.frombuffer(memory.view(), np.int32)[:200], range(200))
+
+    @pytest.mark.skipif(not _MAPS.exists(), reason="counts mappings in /proc")
+    def test_closed_instances_and_code_are_given_back(self, engine: Engine) -> None:
+        memory = self.small_memory(engine)
+
+        def use() -> None:
+            program = engine.compile(load_module("memory"))
+            instance = engine.instantiate(program, memory)
+            instance.function("store32")(64, 1)
+            instance.close()
+            program.close()
+
+        for _ in range(20):
+            use()
+        before = _mapping_count()
+        for _ in range(100):
+            use()
+        # Code that is kept would be a mapping or two each.
+        assert _mapping_count() - before < 50
+
+    def test_all_instances_grow_with_the_memory(self, engine: Engine) -> None:
+        memory = engine.create_memory(MemoryType(1, 65536))
+        instances = [self.instantiate(engine, "memory", memory) for _ in range(3)]
+        for page_count in (2, 3, 100):
+            memory.grow(page_count - memory.page_count)
+            instances.append(self.instantiate(engine, "memory", memory))
+            for instance in instances:
+                assert instance.function("page_count")() == page_count
+                instance.function("store32")(page_count * PAGE_SIZE - 4, len(instances))
+                with pytest.raises(TrapError):
+                    instance.function("store32")(page_count * PAGE_SIZE - 3, 1)
+            instances.pop(0).close()
 
     def test_instances_compute_the_same(self, engine: Engine) -> None:
         results = []
@@ -134,3 +170,7 @@ def _generated(address: int, byte_length: int, seed: int) -> bytes:
         seed = (seed * 1664525 + 1013904223) % 2**32
         sequence.append(seed >> 24)
     return bytes(sequence) + bytes(64)
+
+
+def _mapping_count() -> int:
+    return len(_MAPS.read_text().splitlines())

@@ -18,10 +18,13 @@ from iree_wasm_hal.engine.conformance.suite import (
     SuiteBase,
     requires,
 )
-from iree_wasm_hal.errors import ClosedError, EngineError, LimitError
+from iree_wasm_hal.errors import ClosedError, EngineError, LimitError, TrapError
 
 if TYPE_CHECKING:
     from iree_wasm_hal.engine import Engine, Memory
+
+_LARGE = 81920
+"""Pages of the largest memory of modules/memory64_large.wat: 5 GiB."""
 
 
 def _address(memory: Memory) -> int:
@@ -163,6 +166,39 @@ class MemoryTests(SuiteBase):
         memory = engine.create_memory(MemoryType(1, 65536))
         memory.grow(1023)
         memory.view()[64 * 1024**2 - 1] = 1
+
+    @requires(Feature.MEMORY64)
+    def test_memory_above_4_gib(self, engine: Engine) -> None:
+        self._use_above_4_gib(engine, shared=False)
+
+    @requires(Feature.MEMORY64, Feature.SHARED_MEMORY, Feature.ATOMICS)
+    def test_shared_memory_above_4_gib(self, engine: Engine) -> None:
+        self._use_above_4_gib(engine, shared=True)
+
+    def _use_above_4_gib(self, engine: Engine, *, shared: bool) -> None:
+        """Reaches bytes here and there in 5 GiB, of which nothing else is ever touched."""
+        name = "memory64_large_shared" if shared else "memory64_large"
+        memory = engine.create_memory(MemoryType(1, _LARGE, shared=shared, index64=True))
+        early = self.instantiate(engine, name, memory)
+        memory.grow(_LARGE - 1)
+        end = _LARGE * PAGE_SIZE
+        view = memory.view()
+        assert (memory.page_count, view.nbytes) == (_LARGE, end)
+        for number, instance in enumerate([early, self.instantiate(engine, name, memory)]):
+            assert instance.function("page_count")() == _LARGE
+            load, store = instance.function("load32"), instance.function("store32")
+            for address in (0, 2**31, 2**32 - 2, 2**32, end - 4):
+                store(address, address % 1_000_003 + number)
+                assert load(address) == address % 1_000_003 + number
+                got = int.from_bytes(view[address : address + 4], "little")
+                assert got == address % 1_000_003 + number
+            instance.function("fill")(2**32 + 5, 7, 3)
+            assert bytes(view[2**32 + 4 : 2**32 + 9]) == bytes([0, 7, 7, 7, 0])
+            view[2**32 + 5 : 2**32 + 8] = bytes(3)
+            store(2**32, 0)
+            for address in (end - 3, end, 2**40, 2**64 - 4):
+                with pytest.raises(TrapError):
+                    load(address)
 
     @requires(Feature.MEMORY64)
     def test_memory_beyond_the_machine(self, engine: Engine) -> None:

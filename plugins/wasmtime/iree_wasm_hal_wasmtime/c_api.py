@@ -28,3 +28,6 @@ DEADLINE_CONTINUE = 0
 
 RAW_SLOT_WORDS = 2
 """64-bit words in one ``wasmtime_val_raw_t``, whose largest member is a v128."""
+
+PAGE_SIZE_LOG2 = 16
+"""How wasmtime's types give the size of a wasm page."""

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from iree_wasm_hal.errors import ArgumentError, ClosedError, EngineError, InterruptedCallError
 from iree_wasm_hal_wasmtime.c_api import RAW_SLOT_WORDS, ffi
 from iree_wasm_hal_wasmtime.interruption import Call
+from iree_wasm_hal_wasmtime.memory_creator import raise_postponed
 from iree_wasm_hal_wasmtime.messages import take_error_message, take_trap
 
 if TYPE_CHECKING:
@@ -79,6 +80,7 @@ def make_function(
 
 def _raise(store: Store, call: Call, error: Any, trap: Any, name: str) -> int | None:
     """Raises what ended the call, and deletes the native error or trap."""
+    raise_postponed()
     if trap:
         raise take_trap(store.lib, trap, name)
     message = take_error_message(store.lib, error)

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from iree_wasm_hal.engine import can_start_threads, check_byte_length
 from iree_wasm_hal_wasmtime import forking
 from iree_wasm_hal_wasmtime.c_api import OPT_LEVEL_SPEED, STRATEGY_CRANELIFT, ffi
+from iree_wasm_hal_wasmtime.memory_creator import MemoryCreator
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -33,13 +34,22 @@ _ENABLED = (
 
 
 @dataclass(frozen=True, slots=True)
+class MemoryLimits:
+    """What decides how much address space a memory reserves."""
+
+    max_page_count: int
+    index64: bool
+
+
+@dataclass(frozen=True, slots=True)
 class EngineOptions:
     """Options of ``open_engine("wasmtime", ...)``."""
 
     max_wasm_stack_byte_length: int = 512 * 1024
     """Native stack that wasm code may use in one call."""
     memory_reservation_byte_length: int = 4 * 1024**3
-    """Address space reserved per memory. Below 4 GiB, 32-bit accesses need bounds checks."""
+    """Address space reserved per memory. Below 4 GiB, 32-bit accesses need bounds checks. A memory
+    with 64-bit addresses reserves what its maximum takes, if that is more."""
 
     @classmethod
     def names(cls) -> tuple[str, ...]:
@@ -79,7 +89,9 @@ def _has_threads() -> bool:
     return can_start_threads(os.cpu_count() or 1)
 
 
-def new_engine_pointer(library: Library, options: EngineOptions) -> Any:
+def new_engine_pointer(
+    library: Library, options: EngineOptions, reservation_byte_length: int
+) -> Any:
     """Creates a ``wasm_engine_t*`` that is deleted with the returned cffi object."""
     lib = library.lib
     config = lib.wasm_config_new()
@@ -92,6 +104,11 @@ def new_engine_pointer(library: Library, options: EngineOptions) -> Any:
     lib.wasmtime_config_cranelift_opt_level_set(config, OPT_LEVEL_SPEED)
     lib.wasmtime_config_max_wasm_stack_set(config, options.max_wasm_stack_byte_length)
     lib.wasmtime_config_memory_may_move_set(config, False)
-    lib.wasmtime_config_memory_reservation_set(config, options.memory_reservation_byte_length)
+    lib.wasmtime_config_memory_reservation_set(config, reservation_byte_length)
+    lib.wasmtime_config_memory_init_cow_set(config, False)  # not with memories that the host makes
+    creator = MemoryCreator(lib)
+    lib.wasmtime_config_host_memory_creator_set(config, creator.pointer)
     # wasm_engine_new_with_config takes the config over.
-    return ffi.gc(lib.wasm_engine_new_with_config(config), lib.wasm_engine_delete)
+    pointer = ffi.gc(lib.wasm_engine_new_with_config(config), lib.wasm_engine_delete)
+    creator.set_engine(pointer)
+    return pointer

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any
+from functools import partial
+from typing import TYPE_CHECKING, Any
 
 from iree_wasm_hal.engine import (
     Engine,
@@ -18,20 +19,25 @@ from iree_wasm_hal.engine import (
     file_identity,
     probe_features,
 )
-from iree_wasm_hal.errors import ClosedError, EngineError, WasmCompileError
+from iree_wasm_hal.errors import EngineError, WasmCompileError
 from iree_wasm_hal_wasmtime import forking
 from iree_wasm_hal_wasmtime.c_api import ffi
 from iree_wasm_hal_wasmtime.config import (
     EngineOptions,
+    MemoryLimits,
     compiles_in_parallel,
     new_engine_pointer,
 )
 from iree_wasm_hal_wasmtime.instance import WasmtimeInstance
-from iree_wasm_hal_wasmtime.interruption import Ticker
 from iree_wasm_hal_wasmtime.library import load_library
 from iree_wasm_hal_wasmtime.memory import WasmtimeMemory, create_memory
+from iree_wasm_hal_wasmtime.memory_import import imported_memory
 from iree_wasm_hal_wasmtime.messages import take_error_message
-from iree_wasm_hal_wasmtime.program import WasmtimeProgram
+from iree_wasm_hal_wasmtime.native_engine import NativeEngines
+from iree_wasm_hal_wasmtime.program import WasmtimeProgram, split_image
+
+if TYPE_CHECKING:
+    from iree_wasm_hal_wasmtime.native_engine import NativeEngine
 
 _OWN_ABILITIES = frozenset({Feature.THREADS, Feature.SERIALIZE, Feature.INTERRUPT})
 _NOTES = {Feature.WIDE_VECTORS: "Cranelift compiles 128-bit operations one by one"}
@@ -44,10 +50,8 @@ class WasmtimeEngine:
         self._library = load_library()
         forking.watch()
         self._options = options
-        self._pointer: Any = new_engine_pointer(self._library, options)
+        self._engines = NativeEngines(self._library, options)
         self._compiles_in_parallel = compiles_in_parallel()
-        self._reservation = options.memory_reservation_byte_length
-        self._ticker = Ticker(self._library, self._pointer)
         self._stack_check = StackCheck(options.max_wasm_stack_byte_length)
         self._info = EngineInfo(
             name="wasmtime",
@@ -78,46 +82,66 @@ class WasmtimeEngine:
 
     def compile(self, wasm: bytes) -> Program:
         """Validates and compiles a module."""
-        pointer = self._native()
-        if self._compiles_in_parallel and forking.is_child():
-            serial = self._compile(wasm, new_engine_pointer(self._library, self._options))
-            return self.deserialize(serial.serialize())
-        return self._compile(wasm, pointer)
+        return self._compile(wasm, self._engines.for_memory(imported_memory(wasm)))
 
     def deserialize(self, image: bytes) -> Program:
         """Loads a trusted image: wasmtime checks version, configuration and CPU, not the code."""
-        load = self._library.lib.wasmtime_module_deserialize
-        return self._load(load, image, self._native(), "load the compiled image")
+        reservation_byte_length, own_image = split_image(image)
+        return self._deserialize(own_image, self._engines.with_reservation(reservation_byte_length))
 
     def create_memory(self, memory_type: MemoryType) -> Memory:
         """Creates a memory whose base address never changes."""
-        return create_memory(self._library, self._native(), memory_type, self._reservation)
+        limits = MemoryLimits(memory_type.max_page_count, index64=memory_type.index64)
+        engine = self._engines.for_memory(limits)
+        compile_program = partial(self._compile, engine=engine)
+        return create_memory(self._library, engine, memory_type, compile_program)
 
     def instantiate(self, program: Program, memory: Memory) -> Instance:
         """Binds a program to a memory."""
-        pointer = self._native()
-        if not isinstance(program, WasmtimeProgram) or program.engine_pointer is not pointer:
+        engine = self._engines.default()
+        if not isinstance(program, WasmtimeProgram) or program.engine.family is not engine.family:
             raise _foreign(program)
-        if not isinstance(memory, WasmtimeMemory) or memory.engine_pointer is not pointer:
+        if not isinstance(memory, WasmtimeMemory) or memory.engine.family is not engine.family:
             raise _foreign(memory)
-        return WasmtimeInstance(program, memory.native(), self._ticker, self._stack_check)
+        if program.engine is not memory.engine:
+            program.native()
+            memory.native()
+            msg = (
+                "the program does not fit the memory: it imports one that reserves "
+                f"{program.engine.reservation_byte_length} bytes of address space, this one "
+                f"reserves {memory.engine.reservation_byte_length}"
+            )
+            raise EngineError(msg)
+        return WasmtimeInstance(program, memory.native(), program.engine.ticker, self._stack_check)
 
     def close(self) -> None:
         """Gives the engine up; wasmtime counts the references that others hold."""
-        self._pointer = None
+        self._engines.close()
 
-    def _native(self) -> Any:
-        pointer = self._pointer
-        if pointer is None:
-            msg = "engine 'wasmtime' is closed"
-            raise ClosedError(msg)
-        return pointer
+    def _compile(self, wasm: bytes, engine: NativeEngine) -> WasmtimeProgram:
+        if self._compiles_in_parallel and forking.is_child():
+            reservation = engine.reservation_byte_length
+            pointer = new_engine_pointer(self._library, self._options, reservation)
+            serial = self._load_module(wasm, engine, pointer)
+            return self._deserialize(split_image(serial.serialize())[1], engine)
+        return self._load_module(wasm, engine, engine.pointer)
 
-    def _compile(self, wasm: bytes, pointer: Any) -> WasmtimeProgram:
+    def _load_module(self, wasm: bytes, engine: NativeEngine, pointer: Any) -> WasmtimeProgram:
         load = self._library.lib.wasmtime_module_new
-        return self._load(load, wasm, pointer, "compile the module")
+        return self._load(load, wasm, engine, pointer, "compile the module")
 
-    def _load(self, load: Any, binary: bytes, pointer: Any, what: str) -> WasmtimeProgram:
+    def _deserialize(self, image: bytes | memoryview, engine: NativeEngine) -> WasmtimeProgram:
+        load = self._library.lib.wasmtime_module_deserialize
+        return self._load(load, image, engine, engine.pointer, "load the compiled image")
+
+    def _load(
+        self,
+        load: Any,
+        binary: bytes | memoryview,
+        engine: NativeEngine,
+        pointer: Any,
+        what: str,
+    ) -> WasmtimeProgram:
         result = ffi.new("wasmtime_module_t **")
         data = ffi.from_buffer("uint8_t[]", binary)
         error = load(pointer, data, len(data), result)
@@ -125,11 +149,11 @@ class WasmtimeEngine:
             reason = take_error_message(self._library.lib, error)
             msg = f"wasmtime {self._info.version} cannot {what} ({len(data)} bytes): {reason}"
             raise WasmCompileError(msg)
-        return WasmtimeProgram(self._library, pointer, result[0])
+        return WasmtimeProgram(self._library, engine, result[0])
 
     def _validates(self, wasm: bytes) -> bool:
         error = self._library.lib.wasmtime_module_validate(
-            self._pointer, ffi.from_buffer("uint8_t[]", wasm), len(wasm)
+            self._engines.default().pointer, ffi.from_buffer("uint8_t[]", wasm), len(wasm)
         )
         if error:
             take_error_message(self._library.lib, error)

@@ -40,7 +40,7 @@ class WasmtimeInstance:
         stack_check: StackCheck,
     ) -> None:
         program.check_imports()
-        self.store: Store | None = memory.store_for_instance()
+        self.store: Store | None = memory.new_store()
         self._memory: NativeMemory | None = memory
         self._ticker = ticker
         self._stack_check = stack_check
@@ -72,7 +72,7 @@ class WasmtimeInstance:
             self._ticker.cancel(running, call)
 
     def close(self) -> None:
-        """Frees the instance: with the memory's store, or its own on a shared memory."""
+        """Frees the instance, with its store."""
         self.store = None
         self._memory = None
 
@@ -88,7 +88,7 @@ def _instantiate(store: Store, program: WasmtimeProgram, memory: NativeMemory) -
     """Creates the ``wasmtime_instance_t``."""
     lib = store.lib
     imports = ffi.new("wasmtime_extern_t *")
-    memory.fill_extern(imports)
+    memory.fill_extern(store, imports)
     instance, trap = ffi.new("wasmtime_instance_t *"), ffi.new("wasm_trap_t **")
     with store.lock:
         error = lib.wasmtime_instance_new(

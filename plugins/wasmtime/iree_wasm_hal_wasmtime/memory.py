@@ -1,8 +1,11 @@
-"""Linear memories: unshared ones live in a store of their own, shared ones by themselves."""
+"""Linear memories: regions of address space, which each instance sees from a store of its own."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Protocol
+import threading
+import weakref
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
 
 from iree_wasm_hal.engine import (
     PAGE_SIZE,
@@ -13,147 +16,156 @@ from iree_wasm_hal.engine import (
     memory_error,
 )
 from iree_wasm_hal.errors import ClosedError, EngineError, InternalError
-from iree_wasm_hal_wasmtime.c_api import EXTERN_MEMORY, EXTERN_SHAREDMEMORY, ffi
+from iree_wasm_hal_wasmtime.aliases import (
+    Alias,
+    CreationError,
+    add_alias,
+    memory_module,
+)
+from iree_wasm_hal_wasmtime.c_api import (
+    EXTERN_MEMORY,
+    EXTERN_SHAREDMEMORY,
+    PAGE_SIZE_LOG2,
+    ffi,
+)
+from iree_wasm_hal_wasmtime.memory_creator import raise_postponed
 from iree_wasm_hal_wasmtime.messages import take_error_message
 from iree_wasm_hal_wasmtime.store import Store
 
 if TYPE_CHECKING:
-    from iree_wasm_hal_wasmtime.library import Library
+    from collections.abc import Callable
 
-PAGE_SIZE_LOG2 = 16
+    from iree_wasm_hal_wasmtime.library import Library
+    from iree_wasm_hal_wasmtime.native_engine import NativeEngine
+    from iree_wasm_hal_wasmtime.program import WasmtimeProgram
+
 _MAX_PAGE_COUNT_INDEX32 = 65536
 
 
-class _CreationError(Exception):
-    """wasmtime could not create a memory; carries its words."""
+class _Region:
+    """The bytes of a memory: a ``wasmtime_sharedmemory_t*``, whose address never changes.
 
+    Attributes:
+        pointer: The ``wasmtime_sharedmemory_t*``.
+        base: Its first byte.
+    """
 
-class NativeMemory(Protocol):
-    """What both kinds of native memory can do. The base address never changes."""
-
-    base: Any
-
-    def page_count(self) -> int:
-        """Current size."""
-        ...
-
-    def grow(self, delta_page_count: int) -> str | None:
-        """Grows; the engine's words if it could not."""
-        ...
-
-    def store_for_instance(self) -> Store:
-        """The store that an instance on this memory must live in."""
-        ...
-
-    def fill_extern(self, extern: Any) -> None:
-        """Writes the import for ``wasmtime_instance_new``."""
-        ...
-
-
-class UnsharedMemory:
-    """A ``wasmtime_memory_t`` and the store it lives in."""
-
-    def __init__(self, library: Library, engine_pointer: Any, type_pointer: Any) -> None:
-        self._lib = library.lib
-        self._store = Store(library, engine_pointer)
-        self._memory = ffi.new("wasmtime_memory_t *")
-        error = self._lib.wasmtime_memory_new(self._store.context, type_pointer, self._memory)
-        if error:
-            raise _CreationError(take_error_message(self._lib, error))
-        self.base = self._lib.wasmtime_memory_data(self._store.context, self._memory)
-        self._page_count = self._read_page_count()
-
-    def page_count(self) -> int:
-        """Current size; during a call, the size before it (kernels do not grow memories)."""
-        if self._store.lock.acquire(blocking=False):
-            try:
-                self._page_count = self._read_page_count()
-            finally:
-                self._store.lock.release()
-        return self._page_count
-
-    def grow(self, delta_page_count: int) -> str | None:
-        """Grows; the engine's words if it could not."""
-        previous = ffi.new("uint64_t *")
-        with self._store.lock:
-            context = self._store.context
-            error = self._lib.wasmtime_memory_grow(
-                context, self._memory, delta_page_count, previous
-            )
-            if error:
-                return take_error_message(self._lib, error)
-            base = self._lib.wasmtime_memory_data(context, self._memory)
-            self._page_count = self._read_page_count()
-        _check_base(self.base, base)
-        return None
-
-    def store_for_instance(self) -> Store:
-        """The memory's own store."""
-        return self._store
-
-    def fill_extern(self, extern: Any) -> None:
-        """Writes the import."""
-        extern.kind = EXTERN_MEMORY
-        extern.of.memory = self._memory[0]
-
-    def _read_page_count(self) -> int:
-        return int(self._lib.wasmtime_memory_size(self._store.context, self._memory))
-
-
-class SharedMemory:
-    """A ``wasmtime_sharedmemory_t*``; each instance on it gets a store of its own."""
-
-    def __init__(self, library: Library, engine_pointer: Any, type_pointer: Any) -> None:
-        self._library = library
-        self._lib = lib = library.lib
-        self._engine_pointer = engine_pointer
+    def __init__(self, lib: Any, engine: NativeEngine, memory_type: MemoryType) -> None:
+        self._lib = lib
+        type_pointer = _new_type_pointer(lib, replace(memory_type, shared=True))
         result = ffi.new("wasmtime_sharedmemory_t **")
-        error = lib.wasmtime_sharedmemory_new(engine_pointer, type_pointer, result)
+        error = lib.wasmtime_sharedmemory_new(engine.pointer, type_pointer, result)
         if error:
-            raise _CreationError(take_error_message(lib, error))
-        self._pointer = ffi.gc(result[0], lib.wasmtime_sharedmemory_delete)
-        self.base = lib.wasmtime_sharedmemory_data(self._pointer)
+            raise CreationError(take_error_message(lib, error))
+        self.pointer = ffi.gc(result[0], lib.wasmtime_sharedmemory_delete)
+        self.base = lib.wasmtime_sharedmemory_data(self.pointer)
 
     def page_count(self) -> int:
         """Current size."""
-        return int(self._lib.wasmtime_sharedmemory_size(self._pointer))
+        return int(self._lib.wasmtime_sharedmemory_size(self.pointer))
 
     def grow(self, delta_page_count: int) -> str | None:
-        """Grows; the engine's words if it could not."""
+        """Grows; wasmtime's words if it could not."""
         previous = ffi.new("uint64_t *")
-        error = self._lib.wasmtime_sharedmemory_grow(self._pointer, delta_page_count, previous)
+        error = self._lib.wasmtime_sharedmemory_grow(self.pointer, delta_page_count, previous)
         if error:
             return take_error_message(self._lib, error)
-        _check_base(self.base, self._lib.wasmtime_sharedmemory_data(self._pointer))
+        base = self._lib.wasmtime_sharedmemory_data(self.pointer)
+        if base != self.base:
+            msg = f"linear memory moved from {self.base} to {base}"
+            raise InternalError(msg)
         return None
 
-    def store_for_instance(self) -> Store:
-        """A new store."""
-        return Store(self._library, self._engine_pointer)
 
-    def fill_extern(self, extern: Any) -> None:
-        """Writes the import."""
+class NativeMemory:
+    """A shared memory. Each instance on it has a store of its own.
+
+    Attributes:
+        base: Its first byte; the address never changes.
+    """
+
+    def __init__(self, library: Library, engine: NativeEngine, memory_type: MemoryType) -> None:
+        self._library = library
+        self._engine = engine
+        self._region = _Region(library.lib, engine, memory_type)
+        self.base = self._region.base
+
+    def page_count(self) -> int:
+        """Current size."""
+        return self._region.page_count()
+
+    def grow(self, delta_page_count: int) -> str | None:
+        """Grows; wasmtime's words if it could not."""
+        return self._region.grow(delta_page_count)
+
+    def new_store(self) -> Store:
+        """A new store for an instance."""
+        return Store(self._library, self._engine.pointer)
+
+    def fill_extern(self, store: Store, extern: Any) -> None:
+        """Writes the import for ``wasmtime_instance_new``."""
+        del store
         extern.kind = EXTERN_SHAREDMEMORY
-        extern.of.sharedmemory = self._pointer
+        extern.of.sharedmemory = self._region.pointer
+
+
+class UnsharedMemory(NativeMemory):
+    """An unshared memory: in the store of each instance, an alias of the same bytes."""
+
+    def __init__(
+        self, library: Library, engine: NativeEngine, memory_type: MemoryType, module: Any
+    ) -> None:
+        super().__init__(library, engine, memory_type)
+        self._module = module
+        self._capacity = memory_type.max_page_count * PAGE_SIZE
+        self._lock = threading.Lock()
+        self._aliases: weakref.WeakKeyDictionary[Store, Alias] = weakref.WeakKeyDictionary()
+
+    def grow(self, delta_page_count: int) -> str | None:
+        """Grows, with the memories of all stores; waits for a running call."""
+        with self._lock:
+            reason = super().grow(delta_page_count)
+            if reason is None:
+                for store, alias in [*self._aliases.items()]:
+                    self._follow(store, alias)
+        raise_postponed()
+        return reason
+
+    def new_store(self) -> Store:
+        """A new store with an alias of the memory."""
+        store = Store(self._library, self._engine.pointer, self._lock)
+        with self._lock:
+            alias = Alias(self.base, self.page_count() * PAGE_SIZE, self._capacity)
+            store.memory = add_alias(store, self._module.native(), alias)
+            store.keep(self)
+            self._aliases[store] = alias
+        return store
+
+    def fill_extern(self, store: Store, extern: Any) -> None:
+        """Writes the import for ``wasmtime_instance_new``."""
+        extern.kind = EXTERN_MEMORY
+        extern.of.memory = store.memory[0]
+
+    def _follow(self, store: Store, alias: Alias) -> None:
+        """Gives an alias the size of the region."""
+        delta = self.page_count() - alias.byte_length // PAGE_SIZE
+        previous = ffi.new("uint64_t *")
+        error = store.lib.wasmtime_memory_grow(store.context, store.memory, delta, previous)
+        if error:
+            msg = f"a memory did not grow with its region: {take_error_message(store.lib, error)}"
+            raise InternalError(msg)
 
 
 class WasmtimeMemory:
     """Implements ``iree_wasm_hal.engine.Memory``.
 
     Attributes:
-        engine_pointer: The ``wasm_engine_t*`` that created it.
+        engine: The native engine that created it.
     """
 
-    def __init__(
-        self,
-        engine_pointer: Any,
-        memory_type: MemoryType,
-        native: NativeMemory,
-        reservation_byte_length: int,
-    ) -> None:
-        self.engine_pointer = engine_pointer
+    def __init__(self, engine: NativeEngine, memory_type: MemoryType, native: NativeMemory) -> None:
+        self.engine = engine
         self._type = memory_type
-        self._reservation_byte_length = reservation_byte_length
         self._native: NativeMemory | None = native
 
     @property
@@ -174,8 +186,9 @@ class WasmtimeMemory:
         reason = native.grow(delta_page_count)
         if reason is not None:
             allowed = self._type.max_page_count
-            if (page_count + delta_page_count) * PAGE_SIZE > self._reservation_byte_length:
-                allowed = self._reservation_byte_length // PAGE_SIZE
+            reserved_page_count = self.engine.reservation_byte_length // PAGE_SIZE
+            if page_count + delta_page_count > reserved_page_count:
+                allowed = reserved_page_count
                 reason += "; open the engine with a larger memory_reservation_byte_length"
             raise growth_error(page_count, delta_page_count, allowed, reason)
 
@@ -204,32 +217,33 @@ class WasmtimeMemory:
 
 def create_memory(
     library: Library,
-    engine_pointer: Any,
+    engine: NativeEngine,
     memory_type: MemoryType,
-    reservation_byte_length: int,
+    compile_program: Callable[[bytes], WasmtimeProgram],
 ) -> WasmtimeMemory:
     """Creates a memory.
 
     Args:
         library: The C library.
-        engine_pointer: The ``wasm_engine_t*``.
+        engine: Reserves what the memory may take.
         memory_type: What to create.
-        reservation_byte_length: The engine's reservation per memory, for the error of a growth
-            beyond it.
+        compile_program: Compiles a module for that engine.
 
     Raises:
         EngineError: The limits make no valid type.
         LimitError: wasmtime or the machine cannot give it.
     """
     check_memory_limits(memory_type, 2**48 if memory_type.index64 else _MAX_PAGE_COUNT_INDEX32)
-    type_pointer = _new_type_pointer(library.lib, memory_type)
-    kind = SharedMemory if memory_type.shared else UnsharedMemory
     try:
-        native: NativeMemory = kind(library, engine_pointer, type_pointer)
-    except _CreationError as error:
+        if memory_type.shared:
+            native = NativeMemory(library, engine, memory_type)
+        else:
+            module = compile_program(memory_module(memory_type))
+            native = UnsharedMemory(library, engine, memory_type, module)
+    except CreationError as error:
         asked = memory_type.min_page_count
         raise memory_error(f"cannot create {memory_type}", asked, 0, str(error)) from error
-    return WasmtimeMemory(engine_pointer, memory_type, native, reservation_byte_length)
+    return WasmtimeMemory(engine, memory_type, native)
 
 
 def _new_type_pointer(lib: Any, memory_type: MemoryType) -> Any:
@@ -247,9 +261,3 @@ def _new_type_pointer(lib: Any, memory_type: MemoryType) -> Any:
         msg = f"{memory_type} is no valid memory type: {take_error_message(lib, error)}"
         raise EngineError(msg)
     return ffi.gc(result[0], lib.wasm_memorytype_delete)
-
-
-def _check_base(before: Any, after: Any) -> None:
-    if before != after:
-        msg = f"linear memory moved from {before} to {after} although memory_may_move is off"
-        raise InternalError(msg)

@@ -2,25 +2,43 @@
 
 from __future__ import annotations
 
+import struct
 from typing import TYPE_CHECKING, Any
 
-from iree_wasm_hal.errors import ClosedError, EngineError
+from iree_wasm_hal.errors import ClosedError, EngineError, WasmCompileError
 from iree_wasm_hal_wasmtime.c_api import EXTERNTYPE_MEMORY, ffi
 from iree_wasm_hal_wasmtime.messages import take_error_message, vector_text
 
 if TYPE_CHECKING:
     from iree_wasm_hal_wasmtime.library import Library
+    from iree_wasm_hal_wasmtime.native_engine import NativeEngine
+
+_HEADER = struct.Struct("<8sQ")
+_MAGIC = b"iwh-wt 1"
+
+
+def split_image(image: bytes) -> tuple[int, memoryview]:
+    """The reservation that an image was compiled for, and wasmtime's own image.
+
+    Raises:
+        WasmCompileError: ``WasmtimeProgram.serialize`` made no such image.
+    """
+    if len(image) < _HEADER.size or not image.startswith(_MAGIC):
+        msg = f"{len(image)} bytes are no image that this plugin made"
+        raise WasmCompileError(msg)
+    _, reservation_byte_length = _HEADER.unpack_from(image)
+    return reservation_byte_length, memoryview(image)[_HEADER.size :]
 
 
 class WasmtimeProgram:
     """Implements ``iree_wasm_hal.engine.Program`` on a ``wasmtime_module_t*``.
 
     Attributes:
-        engine_pointer: The ``wasm_engine_t*`` that compiled it.
+        engine: The native engine that compiled it.
     """
 
-    def __init__(self, library: Library, engine_pointer: Any, pointer: Any) -> None:
-        self.engine_pointer = engine_pointer
+    def __init__(self, library: Library, engine: NativeEngine, pointer: Any) -> None:
+        self.engine = engine
         self._lib = library.lib
         self._pointer: Any = ffi.gc(pointer, self._lib.wasmtime_module_delete)
 
@@ -33,7 +51,7 @@ class WasmtimeProgram:
             raise EngineError(msg)
         image = bytes(ffi.buffer(vector.data, vector.size))
         self._lib.wasm_byte_vec_delete(vector)
-        return image
+        return _HEADER.pack(_MAGIC, self.engine.reservation_byte_length) + image
 
     def close(self) -> None:
         """Gives the program up; instances keep the code alive."""

@@ -26,12 +26,14 @@ from iree_wasm_hal.errors import (
     InterruptedCallError,
     LimitError,
     TrapError,
+    WasmCompileError,
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
+    from types import FrameType
 
-    from iree_wasm_hal.engine import Engine
+    from iree_wasm_hal.engine import Engine, Program
 
 _GIB_IN_PAGES = 16384
 
@@ -202,15 +204,74 @@ def test_smallest_accepted_stack_traps(engine: Engine) -> None:
         assert caught.value.kind == TrapKind.STACK_EXHAUSTED
 
 
-def test_reservation_bounds_64_bit_memories() -> None:
-    engine = open_engine("wasmtime")
-    memory = engine.create_memory(MemoryType(1, 6 * _GIB_IN_PAGES, index64=True))
+def _memory64_program(engine: Engine, max_page_count: int) -> Program:
+    text = f"""(module (import "env" "memory" (memory i64 1 {max_page_count}))
+      (func (export "load") (param i64) (result i32) (i32.load8_u (local.get 0))))"""
+    return engine.compile(bytes(wat2wasm(text)))
+
+
+@pytest.mark.parametrize("reservation", [None, 64 * 1024, 8 * 1024**3])
+def test_64_bit_memories_reserve_their_maximum(reservation: int | None) -> None:
+    options = {} if reservation is None else {"memory_reservation_byte_length": reservation}
+    engine = open_engine("wasmtime", **options)
+    for gib in (1, 6, 40):
+        memory = engine.create_memory(MemoryType(1, gib * _GIB_IN_PAGES, index64=True))
+        memory.grow(gib * _GIB_IN_PAGES - 1)
+        memory.view()[gib * 1024**3 - 1] = gib
+        program = _memory64_program(engine, gib * _GIB_IN_PAGES)
+        for one in (program, engine.deserialize(program.serialize())):
+            load = engine.instantiate(one, memory).function("load")
+            assert load(gib * 1024**3 - 1) == gib
+            with pytest.raises(TrapError):
+                load(gib * 1024**3)
+
+
+def test_32_bit_memories_end_at_the_reservation() -> None:
+    engine = open_engine("wasmtime", memory_reservation_byte_length=64 * 1024**2)
+    memory = engine.create_memory(MemoryType(1, _GIB_IN_PAGES))
     with pytest.raises(LimitError, match="memory_reservation_byte_length"):
-        memory.grow(5 * _GIB_IN_PAGES)
-    large = open_engine("wasmtime", memory_reservation_byte_length=8 * 1024**3)
-    memory = large.create_memory(MemoryType(1, 6 * _GIB_IN_PAGES, index64=True))
-    memory.grow(5 * _GIB_IN_PAGES)
-    memory.view()[5 * 1024**3] = 1
+        memory.grow(2048)
+
+
+def test_programs_for_a_larger_memory_are_refused(engine: Engine) -> None:
+    memory = engine.create_memory(MemoryType(1, 16, index64=True))
+    with pytest.raises(EngineError, match=r"reserves 8589934592 bytes .* reserves 4294967296"):
+        engine.instantiate(_memory64_program(engine, 6 * _GIB_IN_PAGES), memory)
+
+
+@pytest.mark.parametrize(
+    "image", [b"", b"iwh-wt 1", b"iwh-wt 1" + (3 << 32).to_bytes(8, "little") + b"x"]
+)
+def test_images_of_others_are_refused(engine: Engine, image: bytes) -> None:
+    with pytest.raises((WasmCompileError, EngineError)):
+        engine.deserialize(image)
+
+
+@pytest.mark.parametrize("name", ["_new_memory", "_get_memory", "_grow_memory"])
+def test_interrupts_while_wasmtime_asks_are_raised_later(engine: Engine, name: str) -> None:
+    """Ctrl-C may come while a callback runs; without a result of it wasmtime would abort."""
+    interrupted = []
+
+    def interrupt(frame: FrameType, _event: str, _argument: object) -> None:
+        if frame.f_code.co_name == name and not interrupted:
+            interrupted.append(name)
+            raise KeyboardInterrupt
+
+    memory = engine.create_memory(SMALL)
+    program = engine.compile(load_module("memory"))
+    first = engine.instantiate(program, memory)
+    grow, instantiate = partial(memory.grow, 1), partial(engine.instantiate, program, memory)
+    action: Callable[[], object] = grow if name == "_grow_memory" else instantiate
+    previous = sys.gettrace()
+    sys.settrace(interrupt)
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            action()
+    finally:
+        sys.settrace(previous)
+    assert interrupted == [name]
+    for instance in (first, engine.instantiate(program, memory)):
+        assert instance.function("page_count")() == memory.page_count
 
 
 @pytest.mark.parametrize(
