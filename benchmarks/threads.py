@@ -1,0 +1,275 @@
+"""What threads give: each line two things measured in turns, one ratio or difference of medians.
+
+usage: python benchmarks/threads.py [--engine A,B] [--rounds N] [--json FILE|-]
+
+``one call``: a call with two threads against one with one thread. ``two calls``: two modules with
+one thread each, called at once, against calls of one of them alone. ``waking and joining``: what a
+submission of two workgroups takes with two threads, above half of what its kernels take with one;
+the helper waits in wasm, where it spins at first and sleeps after a pause. ``two empty workgroups``
+and ``one workgroup`` are what a call costs that has nothing to share.
+
+``machine`` is what two threads of native code that share nothing give: below 1.95 something else is
+running, and the rest says little. Real-time priority helps (``chrt -f 5 python ...``): there are
+pauses, because the system takes such threads off the processor when they never rest. A virtual
+machine's cores may also be near each other at one time and far at another.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import hashlib
+import json
+import statistics
+import sys
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+sys.path.append(str(Path(__file__).parents[1] / "demos"))
+from engine_speed.inputs import Model, ocr_detector, transformer
+from engine_speed.timing import timed
+from model_files import compiled
+
+import iree_wasm_hal as iwh
+from iree_wasm_hal.engine import Engine, Feature
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+MODELS: dict[str, Callable[[], Model]] = {
+    "PP-OCR detector 640x640": ocr_detector,
+    "6-layer encoder, 128 tokens": transformer,
+}
+LEAST_GAIN = 1.75
+LEAST_THROUGHPUT = 1.8
+MOST_WAKING_US = 20.0
+MOST_TRIVIAL = 1.3
+_REST = 0.1
+"""Pause after a call, of the time it took."""
+_ASLEEP_S = 0.005
+"""Pause after which a parked helper sleeps."""
+_CALLS_AT_ONCE = 3
+_IN_A_ROW = 20
+_SMALL_ROUNDS = 10
+"""Rounds of small calls for each round of a model."""
+_HASHED = bytes(8 << 20)
+
+Call = Callable[[], object]
+
+
+@dataclass(frozen=True)
+class Line:
+    """A figure, and the bound that it should meet."""
+
+    engine: str
+    what: str
+    one: str
+    two: str
+    value: float
+    unit: str
+    bound: str = ""
+    is_met: bool = True
+
+    def __str__(self) -> str:
+        verdict = f"{self.bound} {'met' if self.is_met else 'MISSED'}" if self.bound else ""
+        value = f"{self.value:.2f} x" if self.unit == "x" else f"{self.value:.1f} {self.unit}"
+        left = f"| {self.engine:9} | {self.what:45} | {self.one:>10} | {self.two:>10} "
+        return f"{left}| {value:>9} | {verdict} |"
+
+
+def in_turns(calls: dict[str, Call], rounds: int, pause_s: float = 0.0) -> dict[str, float]:
+    """Median seconds of each call, with a pause before each."""
+    samples: dict[str, list[float]] = {name: [] for name in calls}
+    for call in calls.values():
+        call()
+        call()
+    taken = 0.0
+    for _ in range(rounds):
+        for name, call in calls.items():
+            time.sleep(max(pause_s, _REST * taken))
+            taken = timed(call)
+            samples[name].append(taken)
+    return {name: statistics.median(values) for name, values in samples.items()}
+
+
+def in_a_row(calls: dict[str, Call], rounds: int) -> dict[str, float]:
+    """Median seconds of each call, right after another one of its kind."""
+    samples: dict[str, list[float]] = {name: [] for name in calls}
+    for _ in range(rounds):
+        for name, call in calls.items():
+            call()
+            call()
+            samples[name] += [timed(call) for _ in range(_IN_A_ROW)]
+            time.sleep(_ASLEEP_S)
+    return {name: statistics.median(values) for name, values in samples.items()}
+
+
+def gain(samples: dict[str, float]) -> float:
+    return samples["one"] / samples["two"]
+
+
+def milliseconds(seconds: float) -> str:
+    return f"{seconds * 1e3:.1f} ms"
+
+
+def microseconds(seconds: float) -> str:
+    return f"{seconds * 1e6:.1f} us"
+
+
+class AtOnce:
+    """A call as often as it takes, in one thread and in two at once."""
+
+    def __init__(self, calls: tuple[Call, Call]) -> None:
+        self._calls = calls
+        self._threads = ThreadPoolExecutor(2)
+        self.two()  # starts the threads
+
+    def one(self) -> None:
+        self._threads.submit(self._repeat, self._calls[0]).result()
+
+    def two(self) -> None:
+        for future in [self._threads.submit(self._repeat, call) for call in self._calls]:
+            future.result()
+
+    def close(self) -> None:
+        self._threads.shutdown()
+
+    @staticmethod
+    def _repeat(call: Call) -> None:
+        for _ in range(_CALLS_AT_ONCE):
+            call()
+
+
+def throughput(calls: tuple[Call, Call], rounds: int) -> tuple[dict[str, float], float]:
+    """Median seconds of both kinds, and how many times as much two do as one in the same time."""
+    both = AtOnce(calls)
+    try:
+        samples = in_turns({"one": both.one, "two": both.two}, rounds)
+    finally:
+        both.close()
+    return samples, 2 * gain(samples)
+
+
+def machine(rounds: int) -> Line:
+    def hashed() -> None:
+        hashlib.sha256(_HASHED).digest()  # without the GIL
+
+    samples, value = throughput((hashed, hashed), rounds)
+    one, two = (milliseconds(samples[name]) for name in ("one", "two"))
+    return Line("machine", "two calls: native code that shares nothing", one, two, value, "x")
+
+
+def model_lines(
+    engine: Engine, name: str, model: Model, target: str, rounds: int
+) -> Iterator[Line]:
+    """What a second thread gives one call, and what a second module gives two."""
+    archive = model.archive(target)
+
+    def call(module: Any) -> Call:
+        function = module["main"]
+        return lambda: function(model.argument)
+
+    if Feature.THREADS in engine.info.features:
+        with (
+            iwh.load(archive, engine=engine) as alone,
+            iwh.load(archive, engine=engine, threads=2) as helped,
+        ):
+            samples = in_turns({"one": call(alone), "two": call(helped)}, rounds)
+        one, two, value = *map(milliseconds, samples.values()), gain(samples)
+        bound, is_met = f">= {LEAST_GAIN}", value >= LEAST_GAIN
+        yield Line(engine.info.name, f"one call: {name}", one, two, value, "x", bound, is_met)
+    name_or_engine = engine if Feature.THREADS in engine.info.features else engine.info.name
+    with iwh.load_pool(archive, size=2, engine=name_or_engine) as pool:
+        first, second = pool.modules
+        samples, value = throughput((call(first), call(second)), max(3, rounds // 2))
+    one, two = (milliseconds(samples[which] / _CALLS_AT_ONCE) for which in ("one", "two"))
+    bound, is_met = f">= {LEAST_THROUGHPUT}", value >= LEAST_THROUGHPUT
+    yield Line(engine.info.name, f"two calls: {name}", one, two, value, "x", bound, is_met)
+
+
+def small_lines(engine: Engine, rounds: int) -> Iterator[Line]:
+    """What the second thread costs calls that take microseconds."""
+    archive = compiled(Path(__file__).with_name("thread_gain.mlir"))
+    small, large = np.ones(4, np.float32), np.ones(8192, np.float32)
+    with (
+        iwh.load(archive, engine=engine) as alone,
+        iwh.load(archive, engine=engine, threads=2) as helped,
+    ):
+
+        def calls(name: str, argument: Any) -> dict[str, Call]:
+            return {
+                "one": lambda: alone[name](argument),
+                "two": lambda: helped[name](argument),
+            }
+
+        both = {f"{key} short": call for key, call in calls("short", large).items()}
+        both.update(calls("long", large))
+        for when in ("spins", "sleeps"):
+            if when == "spins":
+                samples = in_a_row(both, rounds)
+            else:
+                samples = in_turns(both, rounds, _ASLEEP_S)
+            kernels = samples["one"] - samples["one short"]
+            cost = samples["two"] - samples["one"] + kernels / 2
+            yield waking(engine, f"waking and joining, helper {when}", samples, cost)
+            samples = {"one": samples["one short"], "two": samples["two short"]}
+            cost = samples["two"] - samples["one"]
+            yield waking(engine, f"two empty workgroups, helper {when}", samples, cost)
+        samples = in_a_row(calls("trivial", small), rounds)
+    one, two, value = *map(microseconds, samples.values()), 1 / gain(samples)
+    bound, is_met = f"<= {MOST_TRIVIAL}", value <= MOST_TRIVIAL
+    yield Line(
+        engine.info.name, "one workgroup (trivial call)", one, two, value, "x", bound, is_met
+    )
+
+
+def waking(engine: Engine, what: str, samples: dict[str, float], cost_s: float) -> Line:
+    one, two = (microseconds(samples[name]) for name in ("one", "two"))
+    cost_us = cost_s * 1e6
+    bound, is_met = f"<= {MOST_WAKING_US:.0f}", cost_us <= MOST_WAKING_US
+    return Line(engine.info.name, what, one, two, cost_us, "us", bound, is_met)
+
+
+def lines(names: list[str], rounds: int) -> Iterator[Line]:
+    yield machine(rounds)
+    for name in names:
+        with contextlib.closing(iwh.open_engine(name)) as engine:
+            features = engine.info.features
+            target = "wasm32-simd128" if Feature.SIMD128 in features else "wasm32"
+            if Feature.WIDE_VECTORS in features:
+                target += "-wide"
+            for title, model in MODELS.items():
+                yield from model_lines(engine, title, model(), target, rounds)
+            if Feature.THREADS in features:
+                yield from small_lines(engine, rounds * _SMALL_ROUNDS)
+    yield machine(rounds)
+
+
+def main() -> int:
+    summary = __doc__.splitlines()[0] if __doc__ else None
+    parser = argparse.ArgumentParser(description=summary)
+    parser.add_argument("--engine", default="wasmtime,wamr-aot", help="names, with commas")
+    parser.add_argument("--rounds", type=int, default=15)
+    parser.add_argument("--json", metavar="FILE", help="- for standard output")
+    options = parser.parse_args()
+    measured = []
+    for line in lines(options.engine.split(","), options.rounds):
+        measured.append(line)
+        if options.json != "-":
+            print(line, flush=True)
+    document = json.dumps([asdict(line) for line in measured], indent=2)
+    if options.json == "-":
+        print(document)
+    elif options.json:
+        Path(options.json).write_text(document + "\n")
+    return 0 if all(line.is_met for line in measured) else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
