@@ -168,7 +168,10 @@ def load(
             check_timeout(device.engine.info, timeout)
         hal = HalModule(device, trace_sink)
         hal.preferred_format = _preferred_format(formats, device)
-        natives = [hal, IoParametersModule(indexes), *modules]
+        io_parameters = IoParametersModule(indexes)
+        cleanup.callback(hal.close)
+        cleanup.callback(io_parameters.close)
+        natives = [hal, io_parameters, *modules]
         with inside(Call(timeout)):
             context = _start([*natives, program], hal, device, name)
         cleanup.callback(context.close)

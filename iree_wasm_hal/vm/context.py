@@ -277,6 +277,7 @@ class Context:
             self._closed = True
             for instance in self._instances:
                 instance.close()
+            self.__dict__.pop("functions", None)  # they refer to this object
 
     def __enter__(self) -> Context:
         return self

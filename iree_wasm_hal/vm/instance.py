@@ -131,10 +131,10 @@ class ModuleInstance:
         return function
 
     def close(self) -> None:
-        """Drops the globals' refs and gives their memory back."""
-        refs = self.namespace["G_ref"]
-        assert isinstance(refs, list)
-        refs[:] = [None] * len(refs)
+        """Drops the functions and the globals, and gives their memory back."""
+        # The functions refer to the namespace that holds them: without this, a program and all that
+        # it holds would go when Python next collects cycles, and not now.
+        self.namespace.clear()
         self._account.release(self._charged)
         self._charged = 0
 

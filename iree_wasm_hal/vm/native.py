@@ -161,6 +161,10 @@ class PyModule:
 
         return register
 
+    def close(self) -> None:
+        """Lets go of the functions, which may refer to this object, once no program uses them."""
+        self._functions.clear()
+
     def lookup(self, function_name: str, calling_convention: str) -> NativeFunction | None:
         """See ``NativeModule.lookup``."""
         return self._functions.get((function_name, calling_convention))
