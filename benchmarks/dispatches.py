@@ -1,11 +1,13 @@
 """Where a model's time goes on each engine: every dispatch on its own.
 
-usage: python benchmarks/dispatches.py [--engine A,B] [--model magika|squeezenet]
-                                       [--target NAME] [--least SHARE]
+usage: python benchmarks/dispatches.py [--engine A,B] [--threads N,M] [--target NAME]
+                                       [--model magika|squeezenet|detector|transformer]
+                                       [--least SHARE]
 
 Each command of a command buffer is submitted by itself, in order, so a model computes what it
 always does; the best time of many runs is printed, less that of the shortest command. Shares are
-of the first engine's sum.
+of the first column's sum. Times are CPU time, right on a busy machine too; with several threads
+they are on the clock and need an idle one, and a command that is shared bears the waking alone.
 """
 
 from __future__ import annotations
@@ -18,7 +20,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 sys.path.append(str(Path(__file__).parents[1] / "demos"))
-from engine_speed.inputs import Model, magika, squeezenet
+from engine_speed.inputs import Model, magika, ocr_detector, squeezenet, transformer
 
 import iree_wasm_hal as iwh
 from iree_wasm_hal.hal.command_buffer import CommandBuffer
@@ -30,7 +32,12 @@ if TYPE_CHECKING:
     from iree_wasm_hal.hal.fence import Fence
     from iree_wasm_hal.hal.submission import Binding
 
-_MODELS: dict[str, Callable[[], Model]] = {"magika": magika, "squeezenet": squeezenet}
+_MODELS: dict[str, Callable[[], Model]] = {
+    "magika": magika,
+    "squeezenet": squeezenet,
+    "detector": ocr_detector,
+    "transformer": transformer,
+}
 _COMMANDS = ("fill_buffer", "update_buffer", "copy_buffer", "dispatch", "dispatch_indirect")
 _METHODS: dict[str, Callable[..., None]] = {
     name: getattr(CommandBuffer, name) for name in _COMMANDS
@@ -49,8 +56,9 @@ class DispatchClock:
     replaced.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, now: Callable[[], float]) -> None:
         self.times: Times = []
+        self._now = now
         self._kept: list[CommandBuffer] = []  # so that no address is used again
         self._commands: defaultdict[int, list[Command]] = defaultdict(list)
         self._methods = {name: getattr(CommandBuffer, name) for name in _COMMANDS}
@@ -81,9 +89,11 @@ class DispatchClock:
         self._methods[method](single, *arguments, **named)
         single.finalize()
         (name,) = single.take_submission().names
-        start = time.process_time()  # right on a busy machine too
+        if method == "dispatch":
+            name += f" ({'x'.join(map(str, arguments[2]))})"
+        start = self._now()
         self._execute(device, None, None, single, bindings)
-        self.times.append((name, time.process_time() - start))
+        self.times.append((name, self._now() - start))
 
     def _recording(self, name: str) -> Callable[..., None]:
         def record(buffer: CommandBuffer, *arguments: Any, **named: Any) -> None:
@@ -94,10 +104,12 @@ class DispatchClock:
         return record
 
 
-def measure(engine_name: str, model: Model, target: str, clock: DispatchClock) -> Times:
+def measure(
+    engine_name: str, threads: int, model: Model, target: str, clock: DispatchClock
+) -> Times:
     """Best time of each command, in the order of execution."""
     runs: list[Times] = []
-    with iwh.load(model.archive(target), engine=engine_name) as module:
+    with iwh.load(model.archive(target), engine=engine_name, threads=threads) as module:
         end = time.perf_counter() + _LIMIT_S
         while len(runs) < _RUNS and (time.perf_counter() < end or len(runs) < 3):
             clock.times = []
@@ -109,10 +121,13 @@ def measure(engine_name: str, model: Model, target: str, clock: DispatchClock) -
 
 
 def print_table(results: dict[str, Times], least: float) -> None:
-    """One row per command that takes at least that share of the first engine's time."""
+    """One row per command that takes at least that share of the first column's time."""
     first, *others = results
     total = {name: sum(taken for _, taken in times) for name, times in results.items()}
-    print(f"| # | dispatch | share | {first} ms | " + " | ".join(f"{n} ms | x" for n in others))
+    print(
+        f"| # | dispatch (workgroups) | share | {first} ms | "
+        + " | ".join(f"{n} ms | x" for n in others)
+    )
     for index, (name, taken) in enumerate(results[first]):
         share = taken / total[first]
         if share < least:
@@ -128,14 +143,19 @@ def print_table(results: dict[str, Times], least: float) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
     parser.add_argument("--engine", default="wasmtime,wamr-aot", help="names, with commas")
+    parser.add_argument("--threads", default="1", help="numbers, with commas")
     parser.add_argument("--model", choices=_MODELS, default="magika")
     parser.add_argument("--target", default="wasm32-simd128")
     parser.add_argument("--least", type=float, default=0.005, help="smallest share to show")
     options = parser.parse_args()
-    clock = DispatchClock()
+    counts = [int(count) for count in options.threads.split(",")]
+    clock = DispatchClock(time.process_time if counts == [1] else time.perf_counter)
     model = _MODELS[options.model]()
-    names = options.engine.split(",")
-    results = {name: measure(name, model, options.target, clock) for name in names}
+    results: dict[str, Times] = {}
+    for name in options.engine.split(","):
+        for count in counts:
+            column = name if counts == [1] else f"{name} {count}"
+            results[column] = measure(name, count, model, options.target, clock)
     print_table(results, options.least)
 
 
