@@ -20,7 +20,7 @@ WITH_CARGO = cargo --version > /dev/null 2>&1 \
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 
 .DEFAULT_GOAL := help
-.PHONY: help venv engines spec-tests demo demo-2 test test-onnx test-orders test-support fuzz-aot hammer soak check format wheels clean
+.PHONY: help venv engines spec-tests demo demo-2 test test-onnx test-orders test-support fuzz-aot cache-faults hammer soak check format wheels clean
 
 help: ## lists the targets
 	@sed -n 's/^\([a-z0-9-]*\):.*## /\1: /p' $(MAKEFILE_LIST) | awk -F': ' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -79,6 +79,9 @@ hammer: $(STAMP) ## loads, calls, unloads, times out ... from 8 threads for 10 m
 
 soak: $(STAMP) ## runs all models with 1 to 8 threads, Magika 1000 times, and compares all bits (ENGINES=)
 	$(NICE) $(BIN)/python tests/soak/run_soak.py $(if $(ENGINES),--engines $(ENGINES))
+
+cache-faults: $(STAMP) ## damages 10,000 entries of the cache, kills 200 writers, races 500 times
+	$(NICE) $(BIN)/python tests/cache/entry_faults.py
 
 check: $(STAMP) ## format, lint and types
 	$(BIN)/ruff format --check .
