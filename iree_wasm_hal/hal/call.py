@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from iree_wasm_hal.engine.contract import EngineInfo
+    from iree_wasm_hal.hal.watchdog import Watchdog
 
 __all__ = ["THIS_THREAD", "Call", "check_seconds", "check_timeout", "inside", "uncounted"]
 
@@ -40,29 +41,30 @@ class Call:
     Attributes:
         parent: The call of this thread that it began in, if any.
         timeout: Seconds; that of the parent where this ends it sooner.
-        due: When the time is up, on the clock of ``time.monotonic``; infinite for no limit.
+        due: When the time is up, on the clock of ``time.monotonic``; infinite for no limit, and
+            minus infinity once it is cancelled.
         is_cancelled: Whether it was told to end.
-        canceller: Ends the part of it that runs in an engine now; None while none does.
+        watchdog: Of the device that it may be at work on, if there is one.
         host_slice: The VM's count of instructions until it looks at the call again, in a list of
             one; None before it runs.
         on_cancel: What else there is to do when it is cancelled; None for nothing.
     """
 
     __slots__ = (
-        "canceller",
         "due",
         "host_slice",
         "is_cancelled",
         "on_cancel",
         "parent",
         "timeout",
+        "watchdog",
     )
 
     def __init__(self, timeout: float | None = None) -> None:
         self.timeout = timeout
         self.due = math.inf if timeout is None else time.monotonic() + timeout
         self.is_cancelled = False
-        self.canceller: Callable[[Call], None] | None = None
+        self.watchdog: Watchdog | None = None
         self.host_slice: list[int] | None = None
         self.on_cancel: Callable[[InterruptedCallError], None] | None = None
         parent = self.parent = THIS_THREAD.call
@@ -104,13 +106,13 @@ class Call:
             EngineError: Something took the means of ending a kernel from the engine.
         """
         self.is_cancelled = True
+        self.due = -math.inf
         if self.host_slice is not None:
             self.host_slice[0] = -1
-        canceller, on_cancel = self.canceller, self.on_cancel
-        if on_cancel is not None:
-            on_cancel(InterruptedCallError("the call was cancelled"))
-        if canceller is not None:
-            canceller(self)
+        if self.on_cancel is not None:
+            self.on_cancel(InterruptedCallError("the call was cancelled"))
+        if self.watchdog is not None:
+            self.watchdog.cancel(self)
 
     def chain(self) -> Iterator[Call]:
         """The call and those that it is a part of, innermost first."""

@@ -7,6 +7,7 @@ import math
 import os
 import threading
 import time
+import weakref
 from typing import TYPE_CHECKING
 
 from iree_wasm_hal.engine.contract import Feature
@@ -47,6 +48,7 @@ class Watchdog:
         "_condition",
         "_due",
         "_is_closed",
+        "_is_working",
         "_lock",
         "_pending",
         "_process_id",
@@ -61,7 +63,9 @@ class Watchdog:
         check_timeout(engine, timeout)
         self.timeout = timeout
         self._can_interrupt = Feature.INTERRUPT in engine.features
+        self._stop: Callable[[], Callable[[], None] | None] = _nothing
         self._is_closed = False
+        self._is_working = False
         self._reset()
 
     def _reset(self) -> None:
@@ -69,39 +73,36 @@ class Watchdog:
         self._lock = threading.RLock()
         self._condition = threading.Condition(self._lock)
         self._call: Call | None = None
-        self._stop: Callable[[], None] | None = None
         self._due = self._work_due = self._wake_at = math.inf
         self._pending: dict[Call, float] = {}
         self._process_id = os.getpid()
         self._thread: threading.Thread | None = None
 
-    def begin(self, stop: Callable[[], None]) -> None:
-        """Begins to watch work of this thread's call, until ``end``.
+    def attach(self, stop: Callable[[], None]) -> None:
+        """Says how work is ended, from another thread: a method of an object that is not kept."""
+        self._stop = weakref.WeakMethod(stop)
 
-        Args:
-            stop: Ends the work, from another thread.
+    def begin(self) -> None:
+        """Begins to watch work of this thread's call, until ``end``.
 
         Raises:
             InterruptedCallError: The call has ended already.
             LimitError: There is no thread to watch it.
         """
-        if self._thread is not None and os.getpid() != self._process_id:
-            self._reset()  # a forked child has no thread but the one that forked
         call = self._call = THIS_THREAD.call
-        self._stop = stop
+        self._is_working = True
+        # Whoever cancelled the call before this line is heeded here; later ones find the work.
         if call is None:
             if self.timeout is not None:
                 self._arm(None)
-            return
-        call.canceller = self.cancel
-        # Whoever cancelled it before this line is heeded here, and later ones find the work.
-        if call.is_cancelled or call.due != math.inf or self.timeout is not None or call.parent:
+        elif call.due != math.inf or call.watchdog is not self or self.timeout is not None:
             self._arm(call)
 
     def end(self) -> None:
         """The work is over, in whichever way."""
         with self._lock:  # whoever is about to stop it has done so, and meets no later work
-            self._call = self._stop = None
+            self._is_working = False
+            self._call = None
             self._due = math.inf
 
     def cancel(self, call: Call) -> None:
@@ -123,7 +124,7 @@ class Watchdog:
             EngineError: As ``cancel``.
         """
         with self._condition:
-            if self._stop is None:
+            if not self._is_working:
                 return
             try:
                 self._end_work()
@@ -175,11 +176,14 @@ class Watchdog:
 
     def _arm(self, call: Call | None) -> None:
         """Looks whether the call may begin, and begins to watch the clock."""
+        if self._thread is not None and os.getpid() != self._process_id:
+            self._reset()  # a forked child has no thread but the one that forked
+            self._call = call
         try:
             due = math.inf
             if call is not None:
                 for one in call.chain():
-                    one.canceller = self.cancel
+                    one.watchdog = self
                 call.check()
                 due = call.due
             if self.timeout is not None:
@@ -222,14 +226,19 @@ class Watchdog:
 
     def _end_work(self) -> None:
         """Asks the work to end. Under the lock, so that it cannot hit later work."""
-        if self._stop is None:
+        stop = self._stop()
+        if not self._is_working or stop is None:
             return
         # Without the feature there is still the flag that executors look at.
         quiet = (
             contextlib.nullcontext() if self._can_interrupt else contextlib.suppress(EngineError)
         )
         with quiet:
-            self._stop()
+            stop()
+
+
+def _nothing() -> None:
+    """Before anything is attached."""
 
 
 def _end_late(call: Call) -> None:

@@ -58,6 +58,7 @@ class WorkerPool:
     """
 
     __slots__ = (
+        "__weakref__",
         "_counters",
         "_current",
         "_helpers",
@@ -85,6 +86,7 @@ class WorkerPool:
             Worker(index, memory, suballocator, counters) for index in range(worker_count)
         )
         self._watchdog = watchdog
+        watchdog.attach(self.cancel)
         self._local_memory_byte_length = 0
         self._current: Submission | None = None
         self._loading: Instance | None = None
@@ -100,7 +102,7 @@ class WorkerPool:
         """
         self._loading = instance
         try:
-            self._watchdog.begin(self.cancel)
+            self._watchdog.begin()
             try:
                 return function(*arguments)
             finally:

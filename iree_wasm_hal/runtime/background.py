@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import math
 import os
 import queue
 import threading
@@ -10,7 +12,7 @@ import weakref
 from concurrent.futures import Future
 from typing import TYPE_CHECKING, TypeVar
 
-from iree_wasm_hal.errors import ClosedError
+from iree_wasm_hal.errors import ClosedError, EngineError
 from iree_wasm_hal.hal.threads import start_threads
 
 if TYPE_CHECKING:
@@ -68,7 +70,7 @@ class Background:
         job: Future[_T] = self._submit(function)
         result = asyncio.wrap_future(job)
         try:
-            if call.due < float("inf"):
+            if call.due != math.inf:
                 await asyncio.wait([result], timeout=call.left)
                 if job.cancel():  # its turn has not come
                     call.check()
@@ -76,7 +78,8 @@ class Background:
         except asyncio.CancelledError:
             job.cancel()
             result.cancel()  # nobody is interested in how it ends
-            call.cancel()
+            with contextlib.suppress(EngineError):  # the task's end matters more
+                call.cancel()
             raise
 
     def close(self) -> None:
@@ -85,6 +88,14 @@ class Background:
             self._is_closed = True
             for _ in self._threads:
                 self._jobs.put(None)
+
+    def join(self) -> None:
+        """Waits, after ``close``, until the threads have ended; hold no lock that jobs wait for."""
+        if os.getpid() != self._process_id:
+            return
+        for thread in self._threads:
+            if thread is not threading.current_thread():
+                thread.join()
 
     def _submit(self, function: Callable[[], _T]) -> Future[_T]:
         if os.getpid() != self._process_id:  # a forked child has no thread but the one that forked

@@ -29,10 +29,20 @@ class Caller:
         is_closed: Whether the module is closed. Under the lock.
     """
 
-    __slots__ = ("_device", "_in_flight", "_timeout", "background", "is_closed", "lock", "running")
+    __slots__ = (
+        "_device",
+        "_in_flight",
+        "_timeout",
+        "_watchdog",
+        "background",
+        "is_closed",
+        "lock",
+        "running",
+    )
 
     def __init__(self, device: Device, timeout: float | None = None) -> None:
         self._device = device
+        self._watchdog = device.watchdog
         self._timeout = timeout
         self._in_flight: set[Call] = set()
         self.lock = PatientLock()
@@ -54,7 +64,10 @@ class Caller:
             timeout = self._timeout
         else:
             check_timeout(self._device.engine.info, timeout)
-        return Call(None if timeout == math.inf else timeout)
+        call = Call(None if timeout == math.inf else timeout)
+        if call.parent is None:  # else it is told when there is work
+            call.watchdog = self._watchdog
+        return call
 
     def track(self, call: Call) -> None:
         """Notes a call that goes on without a thread of its own; see ``release``.
@@ -64,13 +77,13 @@ class Caller:
         """
         self._in_flight.add(call)
         if call.due != math.inf:
-            self._device.watchdog.add(call)
+            self._watchdog.add(call)
 
     def release(self, call: Call) -> None:
         """Forgets what ``track`` was told."""
         self._in_flight.discard(call)
         if call.due != math.inf:
-            self._device.watchdog.discard(call)
+            self._watchdog.discard(call)
 
     def cancel(self) -> None:
         """Ends the running call and those in flight; see ``Module.cancel``."""

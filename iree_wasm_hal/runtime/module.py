@@ -95,6 +95,7 @@ class Module(ModuleFace[Function]):
             self._caller.background.close()
             with inside(self._caller.begin(None)):
                 self._cleanup.close()
+        self._caller.background.join()
 
 
 def _is_async(context: Context, name: str) -> bool:

@@ -192,7 +192,7 @@ def test_a_time_out_ends_an_endless_kernel(
     assert len(mine) == 1
     other = Device(engine, timeout=10)
     assert watchdogs() == mine, "started before there is anything to watch"
-    other.watchdog.begin(device.cancel)
+    other.watchdog.begin()
     (thread,) = set(watchdogs()) - set(mine)
     other.watchdog.end()
     del other

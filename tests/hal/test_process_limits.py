@@ -123,7 +123,7 @@ def test_no_thread_to_be_had(engine: Engine, monkeypatch: pytest.MonkeyPatch) ->
         assert not thread.is_alive()
     info = EngineInfo("some", "1", "", MemoryModel.IMPORTS, frozenset({Feature.INTERRUPT}))
     with pytest.raises(LimitError, match="needs 1 threads"):
-        Watchdog(info, 1.0).begin(threading.Event().set)
+        Watchdog(info, 1.0).begin()
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="a POSIX matter")
@@ -136,13 +136,14 @@ from iree_wasm_hal.hal.watchdog import Watchdog
 info = EngineInfo("some", "1", "", MemoryModel.IMPORTS, frozenset({Feature.INTERRUPT}))
 watchdogs = [Watchdog(info, 0.05) for _ in range(2)]
 for watchdog in watchdogs:
-    watchdog.begin(threading.Event().set)
+    watchdog.begin()
     watchdog.end()
 if child := os.fork():
     print(os.waitpid(child, 0)[1])
 else:
     cancelled = threading.Event()
-    watchdogs[0].begin(cancelled.set)
+    watchdogs[0].attach(cancelled.set)
+    watchdogs[0].begin()
     print(cancelled.wait(20), flush=True)
     watchdogs[0].end()
     for watchdog in watchdogs:
