@@ -43,6 +43,8 @@ _LEAVE_S = 0.02
 """Between two attempts to make helpers leave."""
 
 _U32 = struct.Struct("<I")
+_SETTINGS = struct.Struct("<5I")
+"""The mailbox from ``eviction`` to ``idle_slice_count``."""
 _STOP_OFFSET = SUBMISSION_BLOCK.offset("stop")
 
 
@@ -70,6 +72,7 @@ class Helpers:
         "_job",
         "_memory",
         "_outside_count",
+        "_patience",
         "_submitter",
         "_threads",
         "_wake",
@@ -90,6 +93,7 @@ class Helpers:
         self._job: Submission | None = None
         self._error: BaseException | None = None
         self._eviction = 0
+        self._patience = (spin_limit(len(workers)), _IDLE_SLICE_COUNT)
         self._is_stopping = False
         self._write_mailbox(0)
         self._threads = [
@@ -108,7 +112,14 @@ class Helpers:
             threading.stack_size(previous)
 
     def begin(self, submission: Submission) -> None:
-        """Lets those who are not parked come; call ``end`` when the submission is over."""
+        """Lets those who are not parked come; call ``end`` when the submission is over.
+
+        A kernel of an earlier one may have written over the mailbox: what does not change while
+        helpers look at it is written anew.
+        """
+        start = self.mailbox_ptr + MAILBOX.offset("eviction")
+        settings = _SETTINGS.pack(self._eviction, 0, len(self._workers) + 1, *self._patience)
+        self._memory.view[start : start + _SETTINGS.size] = settings
         self._error = None
         self._job = submission
         if self._outside_count:
@@ -128,9 +139,7 @@ class Helpers:
         """
         with self._wake:
             while self._is_anyone_inside():
-                self._request_eviction()  # again: one may have been on its way in
-                for worker in self._workers:
-                    self._interrupt(worker)
+                self._drive_out()  # again and again: one may have been on its way in
                 self._wake.wait(_LEAVE_S)
             # The submitter may not have closed the mailbox, and a sleeper not have signed off.
             offset = MAILBOX.offset("generation")
@@ -149,7 +158,11 @@ class Helpers:
         """Ends the threads and waits for them. Idempotent."""
         self.stop()
         for thread in self._threads:
-            thread.join()
+            thread.join(_LEAVE_S)
+            while thread.is_alive():
+                # It had just looked away, or a kernel wrote over what it looks at.
+                self._drive_out()
+                thread.join(_LEAVE_S)
 
     def _run(self, worker: Worker) -> None:
         """What a helper's thread does."""
@@ -219,6 +232,11 @@ class Helpers:
             thread.is_alive() for thread in self._threads
         )
 
+    def _drive_out(self) -> None:
+        self._request_eviction()
+        for worker in self._workers:
+            self._interrupt(worker)
+
     def _interrupt(self, worker: Worker) -> None:
         instance = worker.running
         if instance is not None:
@@ -238,16 +256,9 @@ class Helpers:
         return self.mailbox_ptr + worker.index * MAILBOX_STRIDE
 
     def _write_mailbox(self, generation: int) -> None:
-        """Writes the whole mailbox; all helpers are outside."""
-        worker_count = len(self._workers) + 1
-        header = MAILBOX.pack(
-            generation=generation,
-            eviction=self._eviction,
-            worker_count=worker_count,
-            spin_limit=spin_limit(worker_count),
-            idle_slice_count=_IDLE_SLICE_COUNT,
-        )
+        """Writes the whole mailbox but what ``begin`` writes; all helpers are outside."""
+        header = MAILBOX.pack(generation=generation, eviction=self._eviction)
         slot = MAILBOX_SLOT.pack(generation=generation, eviction=self._eviction)
-        lines = [header, *[slot] * (worker_count - 1)]
+        lines = [header, *[slot] * len(self._workers)]
         data = b"".join(line.ljust(MAILBOX_STRIDE, b"\0") for line in lines)
         self._memory.view[self.mailbox_ptr : self.mailbox_ptr + len(data)] = data

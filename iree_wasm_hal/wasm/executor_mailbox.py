@@ -14,8 +14,7 @@ All of these are sequentially consistent, and so of a helper's step in and the s
 one at least sees the other.
 
 A helper leaves for its host thread when it must go on in another module (SWITCH, its slot stays
-INSIDE), when nothing came for ``idle_slice_count`` sleeps, when the host changed ``eviction``, and
-when the submission's address is 0, which asks all of them to leave.
+INSIDE), when nothing came for ``idle_slice_count`` sleeps, and when the host changed ``eviction``.
 """
 
 from __future__ import annotations
@@ -94,9 +93,6 @@ def emit_serve(f: FunctionBuilder, options: ExecutorOptions) -> None:
                 f.return_(Result.IDLE)
             header.set("resume_offset", 0)
         f.set(submission, f.record(MAILBOX, mailbox).pointer("submission_address"))
-        with f.if_(submission.is_zero()):
-            f.run(f.call("step_out", mailbox, slot))
-            f.return_(Result.IDLE)
         f.set(result, f.call("iree_wasm_execute", submission, worker))
         with f.if_(result.eq(Result.SWITCH)):
             f.return_(Result.SWITCH)
@@ -111,18 +107,16 @@ def emit_submit(f: FunctionBuilder, _options: ExecutorOptions) -> None:
     """
     mailbox, submission, worker = f.parameters
     box = f.record(MAILBOX, mailbox)
-    old, result = f.local(I32), f.local(I32, Result.COMPLETE)
+    old, result = f.local(I32), f.local(I32)
     generation = box.address_of("generation")
     with f.if_((box.atomic_get("generation") & 1).is_zero()):
         box.set("submission_address", submission.to(I64))
-        box.atomic_set("joiner_sleeps", 0)
         f.atomic_add(old, generation, 1)
         with f.if_(box.atomic_get("sleeper_count")):
             f.notify_all(generation)
-    with f.if_(submission.is_zero().is_zero()):
-        f.set(result, f.call("iree_wasm_execute", submission, worker))
-        with f.if_(result.eq(Result.SWITCH)):
-            f.return_(Result.SWITCH)
+    f.set(result, f.call("iree_wasm_execute", submission, worker))
+    with f.if_(result.eq(Result.SWITCH)):
+        f.return_(Result.SWITCH)
     f.atomic_add(old, generation, 1)
     _emit_join(f, mailbox, box)
     f.return_(result)
