@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from iree_wasm_hal.cli.progress import ProgressLine
 from iree_wasm_hal.runtime.loader import load
@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
+    from iree_wasm_hal.isolation.module import IsolatedModule
     from iree_wasm_hal.runtime.module import Module
     from iree_wasm_hal.vm.native import NativeModule
 
@@ -37,7 +38,8 @@ def load_module(
     modules: Sequence[NativeModule] = (),
     *,
     cache: bool = True,
-) -> Module:
+    isolation: Literal["process"] | None = None,
+) -> Module | IsolatedModule:
     """Loads an archive as the command line asks for it.
 
     Raises:
@@ -46,12 +48,8 @@ def load_module(
     options: dict[str, Any] = {} if engine is None else {"engine": engine}
     scopes = parse_parameters(parameters)
     with ProgressLine(f"compiling {model.name}") as progress:
-        return load(
-            model,
-            threads=threads,
-            parameters=scopes,
-            modules=modules,
-            cache=cache,
-            progress=progress.show,
-            **options,
-        )
+        options |= {"threads": threads, "parameters": scopes, "modules": modules, "cache": cache}
+        options["progress"] = progress.show
+        if isolation is None:
+            return load(model, isolation=None, **options)
+        return load(model, isolation=isolation, **options)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
@@ -19,6 +19,7 @@ __all__ = [
     "Float64Threshold",
     "Function",
     "Inputs",
+    "Isolation",
     "Json",
     "Markdown",
     "MaxElementCount",
@@ -29,6 +30,7 @@ __all__ = [
     "RelativeTolerance",
     "Threads",
     "Version",
+    "isolation_of",
     "tolerance_of",
 ]
 
@@ -57,6 +59,14 @@ Parameters = Annotated[
         "--parameters",
         metavar="[SCOPE=]FILE",
         help="A parameter archive (.irpa, .safetensors, .gguf); once per archive.",
+    ),
+]
+Isolation = Annotated[
+    str | None,
+    typer.Option(
+        "--isolation",
+        metavar="process",
+        help="Load and run in a child process, which alone ends if something crashes.",
     ),
 ]
 NoCache = Annotated[
@@ -120,6 +130,19 @@ EqualityMode = Annotated[
     ),
 ]
 Version = Annotated[bool, typer.Option("--version", is_eager=True, help="Print the version.")]
+
+
+def isolation_of(isolation: str | None) -> Literal["process"] | None:
+    """The isolation that the option asks for.
+
+    Raises:
+        typer.BadParameter: There is none of that name.
+    """
+    if isolation is None:
+        return None
+    if isolation == "process":
+        return "process"
+    raise typer.BadParameter("it must be process", param_hint="--isolation")
 
 
 def tolerance_of(

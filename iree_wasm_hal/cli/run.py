@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, Literal
 
 from iree_wasm_hal.cli.comparison import compare_results
 from iree_wasm_hal.cli.loading import load_module
@@ -13,7 +13,9 @@ from iree_wasm_hal.cli.values import Null, Tensor, Value, parse_values
 from iree_wasm_hal.cli.writing import check_places, write_results
 from iree_wasm_hal.hal import elements
 from iree_wasm_hal.hal.buffer_view import BufferView
+from iree_wasm_hal.isolation.tensors import TypedArray
 from iree_wasm_hal.runtime.declaration import PrimitiveType, TensorType, parse_declaration
+from iree_wasm_hal.runtime.module import Module
 from iree_wasm_hal.vm.modules.check import CheckModule
 
 if TYPE_CHECKING:
@@ -21,10 +23,9 @@ if TYPE_CHECKING:
 
     from iree_wasm_hal.cli.comparison import Tolerance
     from iree_wasm_hal.cli.printing import ScalarResult
-    from iree_wasm_hal.hal.allocator import Allocator
+    from iree_wasm_hal.isolation.module import IsolatedModule
     from iree_wasm_hal.runtime.declaration import Value as Declared
-    from iree_wasm_hal.runtime.function import Function
-    from iree_wasm_hal.runtime.module import Module
+    from iree_wasm_hal.runtime.face import FunctionFace, ModuleFace
 
 __all__ = ["RunRequest", "run"]
 
@@ -42,6 +43,7 @@ class RunRequest:
     expected_outputs: tuple[str, ...]
     parameters: tuple[str, ...]
     cache: bool
+    isolation: Literal["process"] | None
     max_element_count: int
     tolerance: Tolerance
 
@@ -66,14 +68,16 @@ def run(request: RunRequest) -> int:
         request.engine,
         request.threads,
         request.parameters,
-        [expectations],
+        # In another process its notes would be out of sight.
+        [expectations] if request.isolation is None else [],
         cache=request.cache,
+        isolation=request.isolation,
     ) as module:
         function = _choose(module, request.function)
         declaration = parse_declaration(function.signature)
         declared = declaration.arguments if declaration else ()
         arguments = [
-            _argument(value, declared[i] if i < len(declared) else None, module.device.allocator)
+            _argument(value, declared[i] if i < len(declared) else None, module)
             for i, value in enumerate(inputs)
         ]
         print(f"EXEC @{function.name}", flush=True)
@@ -96,31 +100,36 @@ def run(request: RunRequest) -> int:
     return ExitStatus.DONE
 
 
-def _choose(module: Module, name: str | None) -> Function:
+def _choose(module: ModuleFace[Any], name: str | None) -> FunctionFace:
     names = list(module.functions)
     if name is None:
         # The ONNX importer exports each function twice, as main and main$async.
         twins = {f"{other}$async" for other in names}
         plain = [other for other in names if other not in twins]
         if len(plain) == 1:
-            return module[plain[0]]
+            chosen: FunctionFace = module[plain[0]]
+            return chosen
         raise UsageError(
             f"the module exports {len(names)} functions; choose one with --function: "
             f"{', '.join(names)}"
         )
     if name not in names:
         raise UsageError(f"the module exports no function '{name}'; it exports {', '.join(names)}")
-    return module[name]
+    function: FunctionFace = module[name]
+    return function
 
 
-def _argument(value: Value, declared: Declared | None, allocator: Allocator) -> object:
+def _argument(value: Value, declared: Declared | None, module: Module | IsolatedModule) -> object:
     """What the runtime takes for a value; where no tensor is declared, its own type counts."""
     kind = declared.type if declared else None
     if isinstance(value, Tensor):
         if isinstance(kind, TensorType):
             return value.array
         element_type = elements.element_type_from_name(value.element_name)
-        return BufferView(allocator.upload(value.array), value.array.shape, element_type)
+        if isinstance(module, Module):
+            buffer = module.device.allocator.upload(value.array)
+            return BufferView(buffer, value.array.shape, element_type)
+        return TypedArray(element_type, value.array)
     if isinstance(value, Null):
         return None
     if isinstance(kind, PrimitiveType):
@@ -141,6 +150,8 @@ def _result(value: object, type_letter: str) -> Tensor | ScalarResult | None:
     """
     if isinstance(value, BufferView):
         return Tensor(elements.element_name(value.element_type), value.to_numpy())
+    if isinstance(value, TypedArray):
+        return Tensor(elements.element_name(value.element_type), value.array)
     if isinstance(value, int):
         return ("i64" if type_letter == "I" else "i32", value)
     if isinstance(value, float):

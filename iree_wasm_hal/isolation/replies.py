@@ -12,6 +12,7 @@ from iree_wasm_hal.errors import CallError, Error, InternalError
 from iree_wasm_hal.hal.buffer_view import BufferView
 from iree_wasm_hal.hal.elements import dtype_of, element_type_of
 from iree_wasm_hal.isolation.tensors import TensorWriter, TypedArray, tensor_at
+from iree_wasm_hal.vm.buffer import Buffer as VmBuffer
 
 if TYPE_CHECKING:
     import mmap
@@ -49,6 +50,8 @@ def pack_value(value: object, tensors: TensorWriter) -> tuple[object, ...]:
     """
     if type(value) in _PLAIN:
         return _VALUE, value
+    if isinstance(value, VmBuffer):
+        return _VALUE, bytes(value.view)
     if isinstance(value, np.ndarray):
         return _ARRAY, element_type_of(value.dtype), value.shape, tensors.place(value)
     if isinstance(value, BufferView) and not value.element_type & 7:
