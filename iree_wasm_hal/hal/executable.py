@@ -49,7 +49,6 @@ class Entry:
     """
 
     __slots__ = (
-        "__weakref__",
         "_initialize",
         "_memory_base",
         "_stack_pointer",

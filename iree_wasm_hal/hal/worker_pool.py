@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import contextlib
 import struct
-import weakref
 from typing import TYPE_CHECKING
 
-from iree_wasm_hal.errors import ClosedError, InterruptedCallError, TrapError
+from iree_wasm_hal.errors import InterruptedCallError, TrapError
 from iree_wasm_hal.hal.helpers import Helpers
 from iree_wasm_hal.hal.worker import Worker, overwritten_error
 from iree_wasm_hal.status import StatusCode, invocation_error
@@ -21,7 +19,6 @@ from iree_wasm_hal.wasm.stream import (
 
 if TYPE_CHECKING:
     from iree_wasm_hal.engine.contract import Instance, WasmFunction
-    from iree_wasm_hal.hal.executable import Entry
     from iree_wasm_hal.hal.guest_memory import GuestMemory
     from iree_wasm_hal.hal.statistics import Counters
     from iree_wasm_hal.hal.suballocator import Suballocator
@@ -65,7 +62,6 @@ class WorkerPool:
         "_loading",
         "_local_memory_byte_length",
         "_memory",
-        "_parked",
         "_suballocator",
         "_watchdog",
         "workers",
@@ -90,7 +86,6 @@ class WorkerPool:
         self._local_memory_byte_length = 0
         self._current: Submission | None = None
         self._loading: Instance | None = None
-        self._parked: weakref.ref[Entry] | None = None
         self._helpers = Helpers(memory, suballocator, self.workers) if worker_count > 1 else None
 
     def call(self, instance: Instance, function: WasmFunction, *arguments: int) -> int | None:
@@ -124,7 +119,7 @@ class WorkerPool:
         self._current = submission
         watchdog = self._watchdog
         try:
-            watchdog.begin(self.cancel)
+            watchdog.begin()
             try:
                 result = self._run(submission)
             finally:
@@ -163,22 +158,13 @@ class WorkerPool:
 
     def close(self) -> None:
         """Ends the helpers' threads and waits for them, before the memory is closed. Idempotent."""
-        if self._helpers is None:
-            return
-        self._helpers.stop()
-        entry = None if self._parked is None else self._parked()
-        if entry is not None:
-            # Wakes those who sleep in wasm; they would wake up by themselves a little later.
-            with contextlib.suppress(ClosedError):
-                entry.submit(self._helpers.mailbox_ptr, 0, self.workers[0].block_ptr)
-        self._helpers.close()
+        if self._helpers is not None:
+            self._helpers.close()
 
     def _run(self, submission: Submission) -> int | None:
         helpers = self._helpers
         if helpers is None or submission.max_workgroup_count <= 1:
             return self._check_stop(self.workers[0].run(submission), submission)
-        if submission.first_executable is not None:
-            self._parked = weakref.ref(submission.first_executable.entries[0])
         helpers.begin(submission)
         result: int | None = None
         try:
