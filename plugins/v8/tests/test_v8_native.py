@@ -247,39 +247,6 @@ def test_requests_that_fail_are_reported(engine: Engine) -> None:
 # Interruption
 
 
-def test_interrupts_hammered_from_another_thread(engine: Engine) -> None:
-    """Each call either is right or was interrupted; calls of others, there too, are all right."""
-    memory, program = engine.create_memory(SMALL), engine.compile(load_module("loops"))
-    target, neighbour = (engine.instantiate(program, memory) for _ in range(2))
-    bystander = engine.instantiate(program, engine.create_memory(SMALL))
-    spin, others = (
-        target.function("spin"),
-        [each.function("spin") for each in (neighbour, bystander)],
-    )
-    expected = spin(0, 5000)
-    stop = threading.Event()
-
-    def interrupt() -> None:
-        while not stop.is_set():
-            target.interrupt()
-
-    def compute(function: Any) -> int:
-        return sum(function(0, 5000) == expected for _ in range(800))
-
-    interrupting = run_in_thread(interrupt)
-    computing = [run_in_thread(partial(compute, other)) for other in others]
-    results = []
-    for _ in range(800):
-        try:
-            results.append(spin(0, 5000))
-        except InterruptedCallError:
-            results.append(expected)
-    assert [call.result() for call in computing] == [800, 800]
-    stop.set()
-    interrupting.result()
-    assert set(results) == {expected}
-
-
 def test_interrupt_before_the_task_has_a_number(engine: Engine) -> None:
     """The other thread may run between mini-racer's answer and its storing."""
     instance = _instance(engine, "loops")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -94,58 +93,6 @@ def test_interrupt_ends_a_wait(engine: Engine) -> None:
     instance.interrupt()
     with pytest.raises(InterruptedCallError):
         running.result()
-
-
-def test_interrupt_hammers_short_calls(engine: Engine) -> None:
-    """Each call either is right or was interrupted, and calls of others are all right."""
-    program = engine.compile(load_module("loops"))
-    memories = [engine.create_memory(MemoryType(1, 1)) for _ in range(2)]
-    target, bystander = (engine.instantiate(program, memory) for memory in memories)
-    spin, other = target.function("spin"), bystander.function("spin")
-    expected = spin(0, 100)
-    stop = threading.Event()
-
-    def interrupt() -> None:
-        while not stop.is_set():
-            target.interrupt()
-
-    def compute() -> int:
-        return sum(other(0, 100) == expected for _ in range(1000))
-
-    interrupting, computing = run_in_thread(interrupt), run_in_thread(compute)
-    interrupted = 0
-    for _ in range(1000):
-        try:
-            assert spin(0, 100) == expected
-        except InterruptedCallError:
-            interrupted += 1
-    stop.set()
-    interrupting.result()
-    assert computing.result() == 1000
-    assert spin(0, 100) == expected
-
-
-def test_interrupt_and_traps_together(engine: Engine) -> None:
-    """A trap that meets an interruption is one or the other, and the instance goes on."""
-    memory = engine.create_memory(MemoryType(1, 1))
-    instance = engine.instantiate(engine.compile(load_module("traps")), memory)
-    recurse, works = instance.function("recurse"), instance.function("call_indirect")
-    stop = threading.Event()
-
-    def interrupt() -> None:
-        while not stop.wait(0.0001):
-            instance.interrupt()
-
-    interrupting = run_in_thread(interrupt)
-    ended = set()
-    for _ in range(100):
-        with pytest.raises((InterruptedCallError, TrapError)) as caught:
-            recurse(0)
-        ended.add(type(caught.value))
-    stop.set()
-    interrupting.result()
-    assert ended <= {InterruptedCallError, TrapError}
-    assert works(0) == 42
 
 
 @pytest.mark.parametrize("stack_byte_length", [64 * 1024, 512 * 1024, 2 * 1024**2, 16 * 1024**2])

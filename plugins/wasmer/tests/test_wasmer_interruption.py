@@ -19,10 +19,10 @@ from wasmtime import wat2wasm
 from iree_wasm_hal.engine import Instance, Memory, MemoryType, open_engine
 from iree_wasm_hal.engine.conformance.background import run_in_thread, wait_for_byte
 from iree_wasm_hal.engine.conformance.suite import load_module
-from iree_wasm_hal.errors import InterruptedCallError, TrapError
+from iree_wasm_hal.errors import InterruptedCallError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Iterator
 
     from iree_wasm_hal.engine import Engine
 
@@ -41,95 +41,6 @@ def engine(request: pytest.FixtureRequest) -> Iterator[Engine]:
 def _loops(engine: Engine) -> tuple[Memory, Instance]:
     memory = engine.create_memory(SMALL)
     return memory, engine.instantiate(engine.compile(load_module("loops")), memory)
-
-
-def test_a_thousand_endless_calls(engine: Engine) -> None:
-    """Each is interrupted once, and the call that follows it at once is not."""
-    memory, instance = _loops(engine)
-    spin_forever, spin, view = (
-        instance.function("spin_forever"),
-        instance.function("spin"),
-        memory.view(),
-    )
-    expected = spin(8, 100)
-    may_start, ended = threading.Semaphore(0), threading.Semaphore(0)
-
-    def call_many() -> int:
-        interrupted = 0
-        for _ in range(1000):
-            may_start.acquire()
-            try:
-                spin_forever(0)
-            except InterruptedCallError:
-                interrupted += 1
-            assert spin(8, 100) == expected
-            ended.release()
-        return interrupted
-
-    running = run_in_thread(call_many)
-    for _ in range(1000):
-        view[0] = 0
-        may_start.release()
-        wait_for_byte(view, 0, running)
-        instance.interrupt()
-        assert ended.acquire(timeout=60)
-    assert running.result() == 1000
-
-
-def test_hammered_from_another_thread(engine: Engine) -> None:
-    """Each call either is right or was interrupted, and calls of others are all right."""
-    (_, target), (_, bystander) = _loops(engine), _loops(engine)
-    spin, other = target.function("spin"), bystander.function("spin")
-    expected = spin(0, 300)
-    stop = threading.Event()
-
-    def interrupt() -> None:
-        while not stop.is_set():
-            target.interrupt()
-
-    def compute() -> int:
-        return sum(other(0, 300) == expected for _ in range(3000))
-
-    interrupting, computing = run_in_thread(interrupt), run_in_thread(compute)
-    interrupted = 0
-    for _ in range(3000):
-        try:
-            assert spin(0, 300) == expected
-        except InterruptedCallError:
-            interrupted += 1
-    stop.set()
-    interrupting.result()
-    assert computing.result() == 3000
-    assert interrupted < 3000
-    assert spin(0, 300) == expected
-
-
-def test_hammered_while_trapping(engine: Engine) -> None:
-    """A signal that meets a trap on its way ends neither the process nor the wrong call."""
-    memory = engine.create_memory(SMALL)
-    instance = engine.instantiate(engine.compile(load_module("traps")), memory)
-    functions: list[Callable[[], object]] = [
-        partial(instance.function("load32"), 65536),
-        partial(instance.function("divide"), 1, 0),
-        instance.function("unreachable"),
-        partial(instance.function("recurse"), 0),
-    ]
-    stop = threading.Event()
-
-    def interrupt() -> None:
-        while not stop.is_set():
-            instance.interrupt()
-
-    interrupting = run_in_thread(interrupt)
-    ends = {TrapError: 0, InterruptedCallError: 0}
-    for index in range(2000):
-        with pytest.raises((TrapError, InterruptedCallError)) as caught:
-            functions[index % len(functions)]()
-        ends[caught.type] += 1
-    stop.set()
-    interrupting.result()
-    assert ends[TrapError]
-    assert instance.function("call_indirect")(0) == 42
 
 
 def test_interrupt_during_library_calls(engine: Engine) -> None:

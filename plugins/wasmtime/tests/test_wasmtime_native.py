@@ -305,34 +305,6 @@ def test_arguments_must_be_integers(engine: Engine) -> None:
     assert add(1, 2) == 3
 
 
-def test_interrupts_hammered_from_another_thread(engine: Engine) -> None:
-    """Each call either is right or was interrupted, and calls of others are all right."""
-    target, bystander = _instance(engine, "loops"), _instance(engine, "loops")
-    spin, other = target.function("spin"), bystander.function("spin")
-    expected = spin(0, 300)
-    stop = threading.Event()
-
-    def interrupt() -> None:
-        while not stop.is_set():
-            target.interrupt()
-
-    def compute() -> int:
-        return sum(other(0, 300) == expected for _ in range(3000))
-
-    interrupting, computing = run_in_thread(interrupt), run_in_thread(compute)
-    interrupted = 0
-    for _ in range(3000):
-        try:
-            assert spin(0, 300) == expected
-        except InterruptedCallError:
-            interrupted += 1
-    stop.set()
-    interrupting.result()
-    assert computing.result() == 3000
-    assert interrupted < 3000
-    assert spin(0, 300) == expected
-
-
 def test_ticker_thread_ends(engine: Engine) -> None:
     memory = engine.create_memory(SMALL)
     instance = engine.instantiate(engine.compile(load_module("loops")), memory)
