@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import builtins
+import contextlib
 import sys
 import traceback
 from typing import Any
@@ -36,9 +37,7 @@ def unpack_error(packed: dict[str, Any]) -> Exception:
         InternalError: It is none.
     """
     try:
-        error_class = _nearest(packed["classes"])
-        error = error_class.__new__(error_class)
-        error.args = tuple(packed["arguments"])
+        error = _made(_nearest(packed["classes"]), tuple(packed["arguments"]))
         for name in packed["missing"]:
             setattr(error, name, None)
         for name, value in packed["attributes"].items():
@@ -55,6 +54,16 @@ def unpack_error(packed: dict[str, Any]) -> Exception:
 class _RemoteTraceback(Exception):  # noqa: N818 - never raised; shows where it happened
     def __str__(self) -> str:
         return f'\n"""\n{self.args[0]}"""'
+
+
+def _made(error_class: type[Exception], arguments: tuple[object, ...]) -> Exception:
+    """An error with these arguments, whatever its constructor asks for."""
+    if not issubclass(error_class, Error):
+        with contextlib.suppress(TypeError):
+            return error_class(*arguments)  # some keep what they are given out of ``args``
+    error = error_class.__new__(error_class)
+    error.args = arguments
+    return error
 
 
 def _nearest(classes: list[tuple[str, str]]) -> type[Exception]:

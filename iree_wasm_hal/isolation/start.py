@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import mmap
 import os
+import weakref
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -45,11 +46,8 @@ class StartRequest:
             raise ArgumentError(f"an option of load {error}") from error
         self._archive, self.name = _archive_descriptor(source)
         self._options = Segment()
-        try:
-            self._place = tensors.write(self._options, body)
-        except BaseException:
-            self.close()
-            raise
+        self._finalizer = weakref.finalize(self, _close, self._archive, self._options)
+        self._place = tensors.write(self._options, body)
 
     @property
     def descriptors(self) -> tuple[int, int]:
@@ -66,14 +64,12 @@ class StartRequest:
         other = copy.copy(self)
         other._archive = os.dup(self._archive)
         other._options = Segment(os.dup(self._options.descriptor))
+        other._finalizer = weakref.finalize(other, _close, other._archive, other._options)
         return other
 
     def close(self) -> None:
         """Gives the descriptors up. Idempotent."""
-        if self._archive >= 0:
-            os.close(self._archive)
-        self._archive = -1
-        self._options.close()
+        self._finalizer()
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,6 +97,11 @@ def read_options(descriptor: int, start: int, end: int) -> dict[str, Any]:
     memory = mmap.mmap(descriptor, end, access=mmap.ACCESS_COPY)
     options: dict[str, Any] = unpack_request(memory[start:end], memory)
     return options
+
+
+def _close(archive: int, options: Segment) -> None:
+    os.close(archive)
+    options.close()
 
 
 def _archive_descriptor(source: Source) -> tuple[int, str]:

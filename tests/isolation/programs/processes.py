@@ -1,0 +1,61 @@
+"""What the system says of processes: the truth that tests compare with."""
+
+from __future__ import annotations
+
+import os
+import threading
+from pathlib import Path
+
+__all__ = ["children_of", "open_descriptors", "resident_bytes", "wait_until_gone"]
+
+
+def children_of(process_id: int) -> set[int]:
+    """Processes that it started and that have not ended."""
+    found = set()
+    for folder in Path("/proc").iterdir():
+        if not folder.name.isdecimal():
+            continue
+        try:
+            status = (folder / "stat").read_text().rpartition(")")[2].split()
+        except OSError:  # it ended meanwhile
+            continue
+        if int(status[1]) == process_id and status[0] != "Z":
+            found.add(int(folder.name))
+    return found
+
+
+def is_alive(process_id: int) -> bool:
+    """Whether it runs; a zombie does not."""
+    try:
+        status = Path(f"/proc/{process_id}/stat").read_text()
+    except OSError:
+        return False
+    return status.rpartition(")")[2].split()[0] not in "ZX"
+
+
+def wait_until_gone(process_id: int, timeout_s: float = 30) -> None:
+    """Waits until it does not run any more."""
+    waiting = threading.Event()
+    for _ in range(int(timeout_s / 0.01)):
+        if not is_alive(process_id):
+            return
+        waiting.wait(0.01)
+    raise AssertionError(f"process {process_id} still runs")
+
+
+def open_descriptors() -> dict[str, str]:
+    """This process's descriptors and what they refer to."""
+    found = {}
+    for name in os.listdir("/proc/self/fd"):
+        try:
+            found[name] = os.readlink(f"/proc/self/fd/{name}")
+        except OSError:  # the one of the listing
+            continue
+    return found
+
+
+def resident_bytes(process_id: int) -> int:
+    """Memory that a process has in RAM."""
+    lines = Path(f"/proc/{process_id}/status").read_text().splitlines()
+    (line,) = (line for line in lines if line.startswith("VmRSS:"))
+    return int(line.split()[1]) * 1024
