@@ -137,3 +137,29 @@ correct(${conversions}
     return iwh_aotc_compile_trunc_sat_f32x4(comp_ctx, func_ctx, is_signed);
     if (!(result = simd_trunc_sat(comp_ctx, func_ctx,
                                   is_signed ? \"llvm.fptosi.sat.v4i32.v4f32\"")
+
+# --- NaN constants: WAMR stores their bits to a variable and loads it, anywhere in a function. Where
+# the function is not optimized, the variable stays and makes its frame one of unknown size.
+
+correct(core/iwasm/compilation/aot_emit_const.c
+"    else if (!isnan(f32_const)) {
+"
+"    else if (isnan(f32_const)) {
+        uint32 bits;
+        memcpy(&bits, &f32_const, sizeof(bits));
+        value = LLVMConstBitCast(I32_CONST(bits), F32_TYPE);
+        PUSH_F32(value);
+    }
+    else if (!isnan(f32_const)) {
+")
+correct(core/iwasm/compilation/aot_emit_const.c
+"    else if (!isnan(f64_const)) {
+"
+"    else if (isnan(f64_const)) {
+        uint64 bits;
+        memcpy(&bits, &f64_const, sizeof(bits));
+        value = LLVMConstBitCast(I64_CONST(bits), F64_TYPE);
+        PUSH_F64(value);
+    }
+    else if (!isnan(f64_const)) {
+")
