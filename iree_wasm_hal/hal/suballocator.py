@@ -108,11 +108,10 @@ class Suballocator:
         with self._lock:
             if self._retired:
                 self._drain()
-            free = [*self._by_start.items()]
-            free += [(start, size) for size, starts in self._cache.items() for start in starts]
+            free = self._free_ranges()
             used, peak, end = self._used, self._peak, self._end
             growths, fresh_allocations = self._growths, self._fresh_allocations
-        gaps = _merged(free)
+        gaps = [size for _, size in _merged(free)]
         return MemoryStatistics(
             used=used,
             peak=peak,
@@ -163,7 +162,7 @@ class Suballocator:
     def _take(self, size: int) -> int:
         """Takes the smallest free range that holds ``size`` bytes; grows the memory for it."""
         index = bisect_left(self._sorted, (size, 0))
-        if index == len(self._sorted):
+        if index == len(self._sorted) and self._merging_helps(size):
             self._flush_cache()
             index = bisect_left(self._sorted, (size, 0))
         if index == len(self._sorted):
@@ -175,6 +174,25 @@ class Suballocator:
             self._add(start + size, free_size - size)
         self._fresh_allocations += 1
         return start
+
+    def _merging_helps(self, size: int) -> bool:
+        """Whether cached blocks make room, with what is free around them or before the end.
+
+        Otherwise they stay cached: a program that needs a little more now, such as for a result
+        while its last one is still held, would find none of its sizes again.
+        """
+        gaps = _merged(self._free_ranges())
+        if not gaps or not self._cache:
+            return False
+        tail = self._by_end.get(self._end, self._end)
+        last_start, last_size = gaps[-1]
+        reaches_end = last_start + last_size == self._end
+        return max(each for _, each in gaps) >= size or (reaches_end and last_start < tail)
+
+    def _free_ranges(self) -> list[tuple[int, int]]:
+        """All that is not live, as (start, byte length), unmerged."""
+        cached = [(start, size) for size, starts in self._cache.items() for start in starts]
+        return [*self._by_start.items(), *cached]
 
     def _insert(self, start: int, size: int) -> None:
         """Makes a range free, merged with the free ranges on both sides."""
@@ -224,14 +242,12 @@ class Suballocator:
         self._insert(start, self._end - start)
 
 
-def _merged(ranges: list[tuple[int, int]]) -> list[int]:
-    """Sizes of the gaps that ranges (start, size), none of which overlap, make together."""
-    sizes: list[int] = []
-    end = -1
+def _merged(ranges: list[tuple[int, int]]) -> list[tuple[int, int]]:
+    """The gaps that ranges (start, byte length), none of which overlap, make together."""
+    gaps: list[tuple[int, int]] = []
     for start, size in sorted(ranges):
-        if start == end:
-            sizes[-1] += size
+        if gaps and sum(gaps[-1]) == start:
+            gaps[-1] = (gaps[-1][0], gaps[-1][1] + size)
         else:
-            sizes.append(size)
-        end = start + size
-    return sizes
+            gaps.append((start, size))
+    return gaps

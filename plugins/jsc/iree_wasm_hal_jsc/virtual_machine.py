@@ -39,6 +39,8 @@ _OPERATIONS = (
     "validate",
 )
 _MAILBOX_SLOT_COUNT = 1024
+_MAX_UNCOLLECTED_INSTANCES = 16
+"""Each may hold megabytes of code; collecting takes a few milliseconds."""
 
 
 class Table(IntEnum):
@@ -85,6 +87,7 @@ class VirtualMachine:
         self.lib = lib = library.lib
         self.lock: threading.Lock | _NoLock = threading.Lock()
         self.has_pending = False
+        self._uncollected_instances = 0
         self._pending: deque[tuple[Table, int]] = deque()
         self._collect = library.collect
         group = lib.JSContextGroupCreate()
@@ -194,6 +197,7 @@ class VirtualMachine:
         """Releases what was given up; whether it could."""
         self.has_pending = False
         memories = 0
+        instances = self._uncollected_instances
         while self._pending:
             table, entry_id = self._pending[0]
             try:
@@ -203,9 +207,13 @@ class VirtualMachine:
                 return False
             self._pending.popleft()
             memories += table is Table.MEMORIES
-        if memories:
-            # Address space runs out first (see memory.py), and the collector does not see that.
+            instances += table is Table.INSTANCES
+        # The collector sees neither the address space of memories (see memory.py), which runs out
+        # first, nor the code of programs.
+        if memories or instances >= _MAX_UNCOLLECTED_INSTANCES:
             self._collect(self.context)
+            instances = 0
+        self._uncollected_instances = instances
         return True
 
     def _bytes_of(self, name: str) -> Any:

@@ -14,6 +14,7 @@
   const RESULT_SLOT = 1;
   const FIRST_ARGUMENT_SLOT = 2;
   const MAX_PARAMETER_COUNT = 1000; // the JavaScript API's limit
+  const MAX_UNCOLLECTED_COUNT = 16; // collecting takes a few milliseconds
   const mailbox = new SharedArrayBuffer(8 * (FIRST_ARGUMENT_SLOT + MAX_PARAMETER_COUNT));
   const i32 = new Int32Array(mailbox);
   const i64 = new BigInt64Array(mailbox);
@@ -21,6 +22,7 @@
   let staged = null;
   let memory = null;
   let thrown = null;
+  let releasedCount = 0;
   const programs = new Map(); // modules that are held until they are released
   const instances = new Map();
 
@@ -114,6 +116,12 @@
       for (const id of ids) {
         programs.delete(id);
         instances.delete(id);
+      }
+      // The collector does not see how much code hangs on them.
+      releasedCount += ids.length;
+      if (releasedCount >= MAX_UNCOLLECTED_COUNT && typeof gc === "function") {
+        releasedCount = 0;
+        gc();
       }
       return null;
     },

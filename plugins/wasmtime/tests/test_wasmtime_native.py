@@ -250,7 +250,7 @@ def test_images_of_others_are_refused(engine: Engine, image: bytes) -> None:
 @pytest.mark.parametrize("name", ["_new_memory", "_get_memory", "_grow_memory"])
 def test_interrupts_while_wasmtime_asks_are_raised_later(engine: Engine, name: str) -> None:
     """Ctrl-C may come while a callback runs; without a result of it wasmtime would abort."""
-    interrupted = []
+    interrupted: list[str] = []
 
     def interrupt(frame: FrameType, _event: str, _argument: object) -> None:
         if frame.f_code.co_name == name and not interrupted:
