@@ -148,8 +148,6 @@ def test_a_trap_beside_a_kernel_without_end(
 ) -> None:
     """The trap is what the caller hears of, and the other worker's kernel is ended."""
     for _ in range(REPEAT):
-        device.timeout = SHORT_S
         with pytest.raises(iwh.TrapError, match="trapped: unreachable"):
             run("trap_beside_a_loop", worker=worker)
-        device.timeout = LONG_S
         check_usable()
