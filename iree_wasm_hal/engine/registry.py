@@ -120,6 +120,13 @@ def _verified(engine: Engine | None, plugin: InstalledPlugin) -> Engine:
     if strange:
         msg = f"{where}: {strange!r} in info.features are not iree_wasm_hal.engine.Feature values"
         raise EngineUnavailableError(msg)
+    key = getattr(engine, "artifact_key", "")
+    if not (key is None or (key and isinstance(key, str) and Feature.SERIALIZE in info.features)):
+        msg = (
+            f"{where}: artifact_key of its engine is {key!r}; expected a text if it serializes "
+            "programs, and None if it does not or is not to be cached"
+        )
+        raise EngineUnavailableError(msg)
     return engine
 
 

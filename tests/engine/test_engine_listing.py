@@ -31,6 +31,7 @@ from iree_wasm_hal.engine import EngineInfo, Feature, MemoryModel, hookimpl
 IMPORT
 
 class Engine:
+    artifact_key = None
     def __init__(self, name):
         notes = {Feature.MEMORY64: "left \\u2013 out"}
         features = frozenset({Feature.SIMD128, Feature.THREADS})

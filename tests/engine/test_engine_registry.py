@@ -21,6 +21,7 @@ _GOOD = """
 from iree_wasm_hal.engine import EngineInfo, Feature, MemoryModel, check_options, hookimpl
 
 class Engine:
+    artifact_key = None
     def __init__(self, name):
         self.info = EngineInfo(name, "7.8", "", MemoryModel.OWNS, frozenset({Feature.SIMD128}))
     def close(self):

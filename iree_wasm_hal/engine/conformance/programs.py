@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import weakref
 from typing import TYPE_CHECKING
 
 import pytest
@@ -67,6 +68,38 @@ class ProgramTests(SuiteBase):
     def test_deserialize_refuses_garbage(self, engine: Engine, image: bytes) -> None:
         with pytest.raises(WasmCompileError):
             engine.deserialize(image)
+
+    def test_artifact_key_names_the_engine(self, engine: Engine) -> None:
+        key = engine.artifact_key
+        if Feature.SERIALIZE not in engine.info.features:
+            assert key is None
+            return
+        assert key is not None
+        assert engine.info.name in key
+        assert engine.info.version in key
+
+    def test_artifact_key_is_the_same_each_time(self, engine: Engine) -> None:
+        other = self.open_engine()
+        assert other.artifact_key == engine.artifact_key
+        other.close()
+
+    def test_engines_and_programs_are_referenced_weakly(self, engine: Engine) -> None:
+        other = self.open_engine()
+        program = engine.compile(_MODULE)
+        assert weakref.ref(engine)() is engine
+        assert weakref.ref(program)() is program
+        assert len({engine, other}) == 2, "engines are told apart by identity"
+        other.close()
+
+    def test_instances_share_a_program(self, engine: Engine) -> None:
+        """On memories of their own, as devices that share a program have them."""
+        program = engine.compile(_MODULE)
+        memories = [self.small_memory(engine) for _ in range(3)]
+        instances = [engine.instantiate(program, memory) for memory in memories]
+        instances[0].close()
+        program.close()
+        for index, instance in enumerate(instances[1:]):
+            assert instance.function("i32_add")(40, index) == 40 + index
 
     def test_serialize_unsupported_is_an_error(self, engine: Engine) -> None:
         program = engine.compile(_MODULE)
