@@ -173,7 +173,7 @@ class Subject:
         archive, argument = self._start_from
 
         def start() -> None:
-            with iwh.load(archive, engine=self._engine) as module:
+            with iwh.load(archive, engine=self._engine, cache=False) as module:
                 module["main"](argument)
 
         return timed(start)
