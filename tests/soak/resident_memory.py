@@ -41,7 +41,12 @@ class ResidentMemory:
         return [statistics.median(window) for window in self._windows[:-1] if window]
 
     def growth(self, settling_s: float) -> float:
-        """How much more the last ``settling_s`` took than as long a time after the settling."""
+        """How much more the last ``settling_s`` took than as long a time after the settling.
+
+        0 for a time that is too short to tell.
+        """
         count = round(settling_s / self._window_s)
         settled = self.medians()[count:]
+        if not settled:
+            return 0.0
         return statistics.median(settled[-count:]) / statistics.median(settled[:count]) - 1
