@@ -168,6 +168,7 @@ def load_pool(source: Source, *, size: int, **options: Any) -> ModulePool:
         if options.get("isolation") is not None:
             modules = _load_isolated(source, size, cleanup, options)
         else:
+            options.pop("isolation", None)
             modules = _load_here(source, size, cleanup, options)
         return ModulePool(modules, cleanup.pop_all())
 

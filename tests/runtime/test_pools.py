@@ -148,7 +148,7 @@ def test_each_module_has_its_own_state_and_memory(load_pool: LoadPool) -> None:
 
 
 def test_more_calls_wait(load_pool: LoadPool) -> None:
-    pool = load_pool(2)
+    pool = load_pool(2, isolation=None)
     results = in_threads([pool.count_up] * 20)
     counts = [one.count_up() - 1 for one in pool.modules]
     assert sorted(results) == sorted([*range(1, counts[0] + 1), *range(1, counts[1] + 1)])
