@@ -81,7 +81,7 @@ soak: $(STAMP) ## runs all models with 1 to 8 threads, Magika 1000 times, and co
 	$(NICE) $(BIN)/python tests/soak/run_soak.py $(if $(ENGINES),--engines $(ENGINES))
 
 cache-faults: $(STAMP) ## damages 10,000 entries of the cache, kills 200 writers, races 500 times
-	$(NICE) $(BIN)/python tests/cache/entry_faults.py
+	$(NICE) $(BIN)/python tests/cache/programs/entry_faults.py
 
 check: $(STAMP) ## format, lint and types
 	$(BIN)/ruff format --check .

@@ -16,7 +16,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from iree_wasm_hal.engine import list_engines
+from iree_wasm_hal.engine import Feature, list_engines
+from iree_wasm_hal.engine.known_engines import KNOWN_ENGINES
 
 if TYPE_CHECKING:
     from _pytest.terminal import TerminalReporter
@@ -48,9 +49,20 @@ def pytest_ignore_collect(collection_path: Path) -> bool | None:
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
-    """Runs a test that takes ``engine_name`` once on each engine that opens here."""
-    if "engine_name" in metafunc.fixturenames:
-        metafunc.parametrize("engine_name", _available(), scope="session")
+    """Runs a test that takes ``engine_name`` once on each engine that opens here.
+
+    One that takes ``interrupting_engine_name`` or ``stubborn_engine_name`` runs on those that can,
+    or cannot, end a running kernel.
+    """
+    interrupting = [n for n in _available() if Feature.INTERRUPT in KNOWN_ENGINES.get(n, ())]
+    stubborn = [name for name in _available() if name not in interrupting]
+    for fixture, names in (
+        ("engine_name", _available()),
+        ("interrupting_engine_name", interrupting),
+        ("stubborn_engine_name", stubborn),
+    ):
+        if fixture in metafunc.fixturenames:
+            metafunc.parametrize(fixture, names, scope="session")
 
 
 def pytest_terminal_summary(terminalreporter: TerminalReporter) -> None:

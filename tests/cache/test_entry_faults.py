@@ -7,7 +7,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-SCRIPT = Path(__file__).with_name("entry_faults.py")
+SCRIPT = Path(__file__).parent / "programs" / "entry_faults.py"
 
 MEMORY = Path("/dev/shm")
 """A file system whose fsync does not wait for a disk."""

@@ -1,6 +1,6 @@
 """Faults of a cache, counted: changed entries, writers that are killed, processes that race.
 
-usage: python tests/cache/entry_faults.py [--flips N] [--kills N] [--races N] [--seed N]
+usage: python tests/cache/programs/entry_faults.py [--flips N] [--kills N] [--races N] [--seed N]
        [--folder DIR]
 
 ``--flips``: an entry of wasmtime's is damaged in so many ways; none may reach ``deserialize``.
