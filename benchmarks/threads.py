@@ -4,9 +4,10 @@ usage: python benchmarks/threads.py [--engine A,B] [--rounds N] [--json FILE|-]
 
 ``one call``: a call with two threads against one with one thread. ``two calls``: two modules with
 one thread each, called at once, against calls of one of them alone. ``waking and joining``: what a
-submission of two workgroups takes with two threads, above half of what its kernels take with one;
-the helper waits in wasm, where it spins at first and sleeps after a pause. ``two empty workgroups``
-and ``one workgroup`` are what a call costs that has nothing to share.
+submission of some 0.5 ms takes with two threads, above half of what its kernels take with one. The
+helper waits in wasm, where it spins for a while and then sleeps; a sleeper wakes as fast as the
+system wakes it. ``two empty workgroups`` and ``one workgroup``: what a call costs that has nothing
+worth sharing.
 
 ``machine`` is what two threads have here at all. If native code that shares nothing gets less than
 1.95 x, something else is running, and the rest says little. Real-time priority helps (``chrt -f 5
@@ -32,7 +33,7 @@ import numpy as np
 sys.path.append(str(Path(__file__).parents[1] / "demos"))
 from engine_speed.inputs import Model, ocr_detector, transformer
 from engine_speed.timing import timed
-from engine_speed.two_cores import AtOnce, Call, crossing_s, hash_much
+from engine_speed.two_cores import AtOnce, Call, crossing_s, hash_much, waking_s
 from model_files import compiled
 
 import iree_wasm_hal as iwh
@@ -134,7 +135,9 @@ def machine_lines(rounds: int) -> Iterator[Line]:
     yield Line("machine", "two calls: native code that shares nothing", one, two, value, "x")
     with contextlib.closing(iwh.open_engine("wasmtime")) as engine:
         nanoseconds = 1e9 * statistics.median(crossing_s(engine) for _ in range(5))
+        woken_us = 1e6 * waking_s(engine)
     yield Line("machine", "a write of one core reaches the other", "", "", nanoseconds, "ns")
+    yield Line("machine", "a thread that sleeps in wasm wakes", "", "", woken_us, "us")
 
 
 def model_lines(
