@@ -25,7 +25,7 @@ import numpy as np
 
 sys.path.append(str(Path(__file__).parents[1] / "demos"))
 from engine_speed.inputs import magika
-from engine_speed.timing import timed
+from engine_speed.timing import timed, warm_up
 from engine_speed.two_cores import AtOnce, hash_much
 
 import iree_wasm_hal as iwh
@@ -136,6 +136,8 @@ def request_line(engine: str, rounds: int) -> Line:
     values = {"machine": throughput((hash_much, hash_much), rounds)}
     for name, isolation in (("here", None), ("process", "process")):
         with iwh.load_pool(archive, size=2, engine=engine, isolation=isolation) as pool:
+            for module in pool.modules:
+                warm_up(lambda module=module: module.main(model.argument))  # type: ignore[misc]
 
             def call(pool: iwh.ModulePool = pool) -> object:
                 return pool.main(model.argument)

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
-from processes import children_of, open_descriptors, resident_bytes, wait_until_gone
+from system_processes import children_of, open_descriptors, resident_bytes, wait_until_gone
 
 import iree_wasm_hal as iwh
 
