@@ -20,7 +20,7 @@ WITH_CARGO = cargo --version > /dev/null 2>&1 \
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 
 .DEFAULT_GOAL := help
-.PHONY: help venv engines spec-tests demo demo-2 test test-onnx test-orders test-support fuzz-aot cache-faults hammer soak check format wheels clean
+.PHONY: help venv engines spec-tests demo demo-2 test test-onnx test-orders test-support fuzz-aot cache-faults hammer soak load-cycles check format wheels clean
 
 help: ## lists the targets
 	@sed -n 's/^\([a-z0-9-]*\):.*## /\1: /p' $(MAKEFILE_LIST) | awk -F': ' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -76,6 +76,10 @@ fuzz-aot: $(STAMP) ## compares wamr-aot with wasmtime on random kernels (SECONDS
 hammer: $(STAMP) ## loads, calls, unloads, times out ... from 8 threads for 10 minutes (SECONDS=, SEED=, ENGINES=)
 	$(NICE) $(BIN)/python tests/soak/run_hammer.py --seconds $(or $(SECONDS),600) \
 	  $(if $(SEED),--seed $(SEED)) $(if $(ENGINES),--engines $(ENGINES))
+
+load-cycles: $(STAMP) ## loads and unloads 1000 times on every engine; memory must stay flat (CYCLES=, ENGINES=)
+	$(NICE) $(BIN)/python tests/memory/programs/load_cycles.py --cycles $(or $(CYCLES),1000) \
+	  $(if $(ENGINES),--engines $(ENGINES))
 
 soak: $(STAMP) ## runs all models with 1 to 8 threads, Magika 1000 times, and compares all bits (ENGINES=)
 	$(NICE) $(BIN)/python tests/soak/run_soak.py $(if $(ENGINES),--engines $(ENGINES))

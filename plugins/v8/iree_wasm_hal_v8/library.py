@@ -26,8 +26,8 @@ SUPPORTED_SERIES = "0.14"
 
 V8_FLAGS = ("--experimental-wasm-type-reflection", "--expose-gc")
 """What V8 is initialised with. Type reflection tells the types of exports; host.js collects garbage
-when programs have come and gone. mini-racer's own default, ``--single-threaded``, must be absent: without background threads V8 never replaces the
-code of its baseline compiler."""
+when programs have come and gone. mini-racer's own default, ``--single-threaded``, must be absent:
+without background threads V8 never replaces the code of its baseline compiler."""
 
 _REPAIR = f"To repair it: pip install --force-reinstall 'mini-racer=={SUPPORTED_SERIES}.*'"
 _FILE_NAMES = {"linux": "libmini_racer.so", "darwin": "libmini_racer.dylib"}
