@@ -82,7 +82,8 @@ class Scheduler:
             return
         lock = self.lock
         try:
-            self.check_not_inside()
+            if lock._is_owned():  # type: ignore[attr-defined]  # as Condition does
+                self.check_not_inside()
             try:
                 if not lock.acquire(False):
                     lock.wait()

@@ -85,8 +85,10 @@ class VmFunction:
             )
         if self._has_values:
             arguments = self._checked(arguments)
-        self._context.check_open()
-        budget = self._context.budget
+        context = self._context
+        if context._closed:
+            context.check_open()
+        budget = context.budget
         budget.enter()
         depth = self._instance.depth
         outer_depth = depth[0]

@@ -61,7 +61,7 @@ def fence_await(timeout_millis: int, flags: int, fences: tuple[object, ...]) -> 
     limit = math.inf if timeout_millis == -1 else (timeout_millis & 0xFFFFFFFF) / 1000
     deadline = 0.0
     for fence in _fences(fences, "fence.await"):
-        if fence is None or fence.wait(0):
+        if fence is None or fence.is_reached or fence.wait(0):
             continue
         # The clock starts with the first fence that is not reached; mostly there is none.
         deadline = deadline or time.monotonic() + limit
