@@ -168,7 +168,7 @@ class _Listener:
             if what == CANCEL:
                 self._cancel(number)
             else:
-                self._connection.sendall(pack_plain(self._answer(what)))
+                self._connection.sendall(pack_plain((number, self._answer(what))))
         os.killpg(0, signal.SIGKILL)  # whatever this process is doing, and all that it started
 
     def _cancel(self, number: int) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import sys
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
@@ -89,6 +90,10 @@ def _start_request(
     """What any number of children can be started with."""
     if isolation != PROCESS:
         raise ArgumentError(f"isolation is {isolation!r}; expected {PROCESS!r} or None")
+    if sys.platform != "linux":
+        raise ArgumentError(
+            f"isolation={PROCESS!r} needs Linux's sockets and memory files; this is {sys.platform}"
+        )
     engine = options.setdefault("engine", "wasmtime")
     if not isinstance(engine, str):
         raise ArgumentError(

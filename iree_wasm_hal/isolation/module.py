@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from iree_wasm_hal.errors import ArgumentError, ClosedError, Error
+from iree_wasm_hal.errors import ArgumentError, ClosedError, Error, ProcessEndedError
 from iree_wasm_hal.hal.call import THIS_THREAD, Call, check_seconds
 from iree_wasm_hal.hal.patient_lock import PatientLock
 from iree_wasm_hal.hal.statistics import DeviceStatistics, MemoryStatistics
@@ -233,10 +233,11 @@ class IsolatedModule(ModuleFace[IsolatedFunction]):
 
     def _query(self, what: str) -> dict[str, Any]:
         remote = self._remote
-        if remote is None or remote.description is None:
-            with self._lock:
-                remote = self._ready(Call())
-        return remote.query(what)
+        if remote is not None and remote.description is not None:
+            with contextlib.suppress(ProcessEndedError):  # there is another one, or will be
+                return remote.query(what)
+        with self._lock:
+            return self._ready(Call()).query(what)
 
     def _forget_process(self) -> None:
         """In a process that was forked: the child is not its own; a call starts another."""

@@ -95,6 +95,7 @@ class RemoteModule:
         self._timeout = timeout
         self._due = math.inf
         self._number = LOADED
+        self._question = 0
         self._control_lock = threading.Lock()
         self.process.control.settimeout(_QUERY_S)
 
@@ -163,17 +164,24 @@ class RemoteModule:
 
         Raises:
             ProcessEndedError: The child ended.
+            CallTimeoutError: It does not answer.
         """
+        control = self.process.control
         with self._control_lock:
+            self._question += 1
             try:
-                self.process.control.sendall(pack_plain((what, 0)))
-                packet = self.process.control.recv(_LONGEST_ANSWER)
-            except OSError as error:
-                raise self._ended(f"{self._name}, asked for {what}") from error
-        if not packet:
-            raise self._ended(f"{self._name}, asked for {what}")
-        answer: dict[str, Any] = unpack_plain(packet)
-        return answer
+                control.sendall(pack_plain((what, self._question)))
+                while packet := control.recv(_LONGEST_ANSWER):
+                    number, answer = unpack_plain(packet)
+                    if number == self._question:  # an earlier one may have come late
+                        return dict(answer)
+            except TimeoutError:
+                raise CallTimeoutError(
+                    f"{self._name}: its process did not answer within {_QUERY_S} s"
+                ) from None
+            except OSError:  # as an end
+                pass
+        raise self.process.ended(f"{self._name}, asked for {what}")
 
     def close(self) -> None:
         """Ends the child; waits until it has. Idempotent."""

@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 
 import iree_wasm_hal as iwh
+from iree_wasm_hal.isolation.tensors import TypedArray
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -132,6 +133,12 @@ def test_options_that_have_no_meaning_elsewhere(archive: Path, local: iwh.Module
         iwh.load(archive, isolation="thread")  # type: ignore[call-overload]  # wrong on purpose
 
 
+def test_other_systems_are_refused(archive: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "platform", "darwin")
+    with pytest.raises(iwh.ArgumentError, match=r"needs Linux.* this is darwin"):
+        iwh.load(archive, isolation="process")
+
+
 def test_what_cannot_be_loaded_says_why(archive: Path) -> None:
     with pytest.raises(iwh.LoadError, match=r"no-such\.vmfb: cannot be opened"):
         iwh.load("no-such.vmfb", isolation="process")
@@ -170,6 +177,27 @@ def test_parameters_are_copied_once(compile_wasm: Callable[..., Path], tmp_path:
         while module.process_id is not None:
             pass
         np.testing.assert_array_equal(module.add(F4), F4 + F4 + 10)
+
+
+def test_a_cache_crosses(archive: Path, tmp_path: Path) -> None:
+    cache = iwh.CodeCache(tmp_path / "cache")
+    for _ in range(2):
+        with iwh.load(archive, isolation="process", cache=cache) as module:
+            assert module.positive(1) == 1
+    assert [*(tmp_path / "cache").iterdir()]
+
+
+def test_element_types_that_numpy_lacks(compile_wasm: Callable[..., Path]) -> None:
+    ml_dtypes = pytest.importorskip("ml_dtypes")
+    source = "func.func @same(%a: tensor<?xbf16>) -> tensor<?xbf16> { return %a : tensor<?xbf16> }"
+    array = np.arange(5).astype(ml_dtypes.bfloat16)
+    with iwh.load(compile_wasm(source), isolation="process") as module:
+        result = module.same(array)
+        (typed,) = module.same.call_raw(array)
+    assert result.dtype == array.dtype
+    assert result.tobytes() == array.tobytes()
+    assert isinstance(typed, TypedArray)
+    assert typed.array.tobytes() == array.tobytes()
 
 
 def test_many_threads_call_one_module(isolated: iwh.IsolatedModule) -> None:

@@ -101,7 +101,7 @@ class Bench:
 
     def load(self, **options: Any) -> iwh.Module:
         options.setdefault("engine", self.engine)
-        return self._cleanup.enter_context(iwh.load(self.archive, **options))
+        return self._cleanup.enter_context(iwh.load(self.archive, isolation=None, **options))
 
     def start_endless(self, module: iwh.Module, **options: Any) -> Background:
         """A call that runs in the engine when this returns."""
