@@ -159,11 +159,6 @@ class Executable:
             )
         return self.exports[function_id]
 
-    def reset(self) -> None:
-        """Makes the instances usable again after a trap or an interruption."""
-        for entry in self.entries:
-            entry.reset()
-
     def close(self) -> None:
         """Frees the instances; later submissions raise ClosedError. Idempotent."""
         for entry in self.entries:

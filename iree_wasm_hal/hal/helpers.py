@@ -8,6 +8,7 @@ and waits on a condition, where it costs nothing and holds no instance.
 from __future__ import annotations
 
 import contextlib
+import os
 import struct
 import threading
 from typing import TYPE_CHECKING
@@ -73,6 +74,7 @@ class Helpers:
         "_memory",
         "_outside_count",
         "_patience",
+        "_process_id",
         "_submitter",
         "_threads",
         "_wake",
@@ -95,6 +97,7 @@ class Helpers:
         self._eviction = 0
         self._patience = (spin_limit(len(workers)), _IDLE_SLICE_COUNT)
         self._is_stopping = False
+        self._process_id = os.getpid()
         self._write_mailbox(0)
         self._threads = [
             threading.Thread(
@@ -110,6 +113,15 @@ class Helpers:
             raise
         finally:
             threading.stack_size(previous)
+
+    @property
+    def are_here(self) -> bool:
+        """Whether there are threads: a forked child has none but the one that forked.
+
+        What the helpers' instances, the engine's list of sleepers and the lock are like there is
+        anybody's guess, so the child goes on with one worker.
+        """
+        return os.getpid() == self._process_id
 
     def begin(self, submission: Submission) -> None:
         """Lets those who are not parked come; call ``end`` when the submission is over.
@@ -137,8 +149,10 @@ class Helpers:
 
         For a submission that failed. What cannot be interrupted is waited for.
         """
+        if not self.are_here:
+            return
         with self._wake:
-            while self._is_anyone_inside():
+            while self._outside_count < len(self._workers):
                 self._drive_out()  # again and again: one may have been on its way in
                 self._wake.wait(_LEAVE_S)
             # The submitter may not have closed the mailbox, and a sleeper not have signed off.
@@ -148,6 +162,8 @@ class Helpers:
 
     def stop(self) -> None:
         """Lets the threads end. Idempotent."""
+        if not self.are_here:
+            return
         with self._wake:
             self._is_stopping = True
             self._wake.notify_all()
@@ -225,12 +241,6 @@ class Helpers:
                 self._interrupt(self._submitter)  # its kernel may have no end
         # Last: the submitter goes on when it sees this.
         _U32.pack_into(self._memory.view, self._slot_ptr(worker), SlotState.OUT)
-
-    def _is_anyone_inside(self) -> bool:
-        # A forked child has no thread but the one that forked.
-        return self._outside_count < len(self._workers) and any(
-            thread.is_alive() for thread in self._threads
-        )
 
     def _drive_out(self) -> None:
         self._request_eviction()

@@ -146,7 +146,7 @@ class WorkerPool:
         running = [self._loading]
         if submission is not None:
             self._stop(submission)
-            running += [worker.running for worker in self.workers]
+            running += [worker.running for worker in self._present_workers()]
         for instance in running:
             if instance is not None:
                 instance.interrupt()
@@ -163,7 +163,7 @@ class WorkerPool:
 
     def _run(self, submission: Submission) -> int | None:
         helpers = self._helpers
-        if helpers is None or submission.max_workgroup_count <= 1:
+        if helpers is None or submission.max_workgroup_count <= 1 or not helpers.are_here:
             return self._check_stop(self.workers[0].run(submission), submission)
         helpers.begin(submission)
         result: int | None = None
@@ -183,6 +183,11 @@ class WorkerPool:
         for worker in self.workers[1:]:
             worker.check_stack()
         return self._check_stop(result, submission)
+
+    def _present_workers(self) -> tuple[Worker, ...]:
+        """Those whose threads are in this process."""
+        is_alone = self._helpers is not None and not self._helpers.are_here
+        return self.workers[:1] if is_alone else self.workers
 
     def _check_stop(self, result: int | None, submission: Submission) -> int | None:
         """Raises InterruptedCallError if ``cancel`` came where no code ran to be interrupted."""
@@ -209,10 +214,10 @@ class WorkerPool:
         """Makes workers and instances usable again after a failed submission."""
         if self._helpers is not None:
             self._helpers.evict()
-        for worker in self.workers:
+        for worker in self._present_workers():
             worker.write_canary()
-        for executable in submission.executables.values():
-            executable.reset()
+            for executable in submission.executables.values():
+                executable.entries[worker.index].reset()
 
     def _failure(self, result: int | None, submission: Submission) -> Exception:
         """What a result other than COMPLETE means."""

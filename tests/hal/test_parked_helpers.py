@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import subprocess
+import sys
 import threading
 import weakref
 from typing import TYPE_CHECKING, Any
@@ -19,6 +21,7 @@ from iree_wasm_hal.hal.device import Device
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+    from pathlib import Path
 
     from iree_wasm_hal.hal.executable import Executable
 
@@ -100,6 +103,47 @@ def test_submissions_cost_one_call(device: Device, load: Callable[[], Executable
     after = device.statistics()
     assert after.submissions - before.submissions == 10
     assert after.engine_calls - before.engine_calls == 10
+
+
+FORK = """
+import os, sys
+import numpy as np
+import iree_wasm_hal as iwh
+from iree_wasm_hal.engine.registry import open_engine
+from iree_wasm_hal.hal.device import Device
+
+device = Device(open_engine(sys.argv[1]), threads=2, max_memory_bytes=64 << 20, cache=False)
+executable = device.prepare_executable("system-wasm-wasm_32", open(sys.argv[2], "rb").read())
+recorded = device.create_command_buffer(binding_capacity=1)
+recorded.dispatch(executable, 0, (64, 1, 1), [], [(0, None, 0, 64)])
+recorded.finalize()
+
+def run():
+    out = device.allocator.upload(np.zeros(64, np.uint8))
+    device.queue_execute(None, None, recorded, [(out, 0, 64)])
+    return out.ndarray((64,), np.dtype("uint8")).tolist() == [1] * 64
+
+assert all(run() for _ in range(5))
+if not (child := os.fork()):
+    right = all(run() for _ in range(5))
+    device.close()
+    os._exit(not right)
+print(os.waitpid(child, 0)[1], run())
+device.close()
+"""
+ONES = f"""(i32.store8 (i32.add {_OUT} (i32.load (local.get $workgroup))) (i32.const 1))
+  (i32.const 0)"""
+
+
+@pytest.mark.parametrize("name", ENGINES)
+def test_a_forked_child_goes_on_alone(
+    name: str, make_module: Any, hand_kernel: Any, tmp_path: Path
+) -> None:
+    module = tmp_path / "ones.wasm"
+    module.write_bytes(make_module({"ones": hand_kernel(ONES, binding_count=1)}))
+    command = [sys.executable, "-c", FORK, name, str(module)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
+    assert (done.stdout.split(), done.stderr) == (["0", "True"], "")
 
 
 @pytest.mark.parametrize("value", [0, 1, 0x7FFF_FFF0, 0xFFFF_FFFF])
