@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 __all__ = ["LinkedProgram", "ProgramSource"]
 
 _KIND = "kernels"
-_SOURCES = ("wasm", "engine/contract.py")
+_SOURCES = ("wasm", "engine")
 """Our code on which an entry depends."""
 _KERNELS = b"kernels"
 _EXECUTOR = b"executor"

@@ -156,6 +156,10 @@ class Struct:
         # One call for all fields: programs with dynamic shapes record their commands on every call.
         return self._packer.pack(*map(values.get, self.fields, self._zeros))
 
+    def pack_all(self, *values: int) -> bytes:
+        """The structure's bytes, from the values of all fields in order."""
+        return self._packer.pack(*values)
+
     def unpack(self, data: bytes | bytearray | memoryview, byte_offset: int = 0) -> dict[str, int]:
         """All fields by name."""
         return {

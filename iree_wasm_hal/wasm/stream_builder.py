@@ -300,7 +300,7 @@ class CommandStreamBuilder:
         data = b"".join((value & _U32_MAX).to_bytes(4, "little") for value in constants)
         data += bytes(-len(data) % 8)
         packed = b"".join(
-            BINDING_REF.pack(**self._reference(f"dispatch binding {i}", b, allow_whole=True))
+            BINDING_REF.pack_all(*self._range(f"dispatch binding {i}", b, allow_whole=True))
             for i, b in enumerate(bindings)
         )
         return data + packed, DISPATCH_COMMAND.byte_length + len(data)
@@ -325,8 +325,21 @@ class CommandStreamBuilder:
         return {"workgroup_count_x": x, "workgroup_count_y": y, "workgroup_count_z": z}
 
     def _reference(
-        self, what: str, ref: BindingRef, prefix: str = "", *, allow_whole: bool = False
+        self, what: str, ref: BindingRef, prefix: str, *, allow_whole: bool = False
     ) -> dict[str, int]:
+        """The fields of a range that is named so in a command."""
+        names = ("slot", "byte_offset", "byte_length")
+        return {
+            f"{prefix}_{name}": value
+            for name, value in zip(
+                names, self._range(what, ref, allow_whole=allow_whole), strict=True
+            )
+        }
+
+    def _range(
+        self, what: str, ref: BindingRef, *, allow_whole: bool = False
+    ) -> tuple[int, int, int]:
+        """Slot, byte offset and byte length of a checked range."""
         whole = ref.byte_length == WHOLE_BUFFER
         if whole and not (allow_whole and ref.slot >= 0):
             raise ArgumentError(f"{what}: a byte length is needed here")
@@ -342,12 +355,7 @@ class CommandStreamBuilder:
         if ref.slot >= 0:
             needed = max(self._slot_requirements.get(ref.slot, 0), end)
             self._slot_requirements[ref.slot] = needed
-        joint = f"{prefix}_" if prefix else ""
-        return {
-            f"{joint}slot": ref.slot,
-            f"{joint}byte_offset": ref.byte_offset,
-            f"{joint}byte_length": ref.byte_length,
-        }
+        return ref.slot, ref.byte_offset, ref.byte_length
 
 
 def _check_range(what: str, value: int, maximum: int) -> None:
