@@ -63,6 +63,7 @@ def _run(  # typer calls it with names
     parameters: options.Parameters = None,
     no_cache: options.NoCache = False,
     isolation: options.Isolation = None,
+    timeout: options.Timeout = None,
     max_element_count: options.MaxElementCount = 1024,
     f16: options.Float16Threshold = 0.001,
     f32: options.Float32Threshold = 0.0001,
@@ -85,6 +86,7 @@ def _run(  # typer calls it with names
         parameters=tuple(parameters or ()),
         cache=not no_cache,
         isolation=options.isolation_of(isolation),
+        timeout=timeout,
         max_element_count=max_element_count,
         tolerance=options.tolerance_of(
             equality_mode, f16=f16, f32=f32, f64=f64, bf16=bf16, relative=relative

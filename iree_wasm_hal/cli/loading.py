@@ -39,6 +39,7 @@ def load_module(
     *,
     cache: bool = True,
     isolation: Literal["process"] | None = None,
+    timeout: float | None = None,
 ) -> Module | IsolatedModule:
     """Loads an archive as the command line asks for it.
 
@@ -49,7 +50,7 @@ def load_module(
     scopes = parse_parameters(parameters)
     with ProgressLine(f"compiling {model.name}") as progress:
         options |= {"threads": threads, "parameters": scopes, "modules": modules, "cache": cache}
-        options["progress"] = progress.show
+        options |= {"timeout": timeout, "progress": progress.show}
         if isolation is None:
             return load(model, isolation=None, **options)
         return load(model, isolation=isolation, **options)

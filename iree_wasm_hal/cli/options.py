@@ -29,6 +29,7 @@ __all__ = [
     "Parameters",
     "RelativeTolerance",
     "Threads",
+    "Timeout",
     "Version",
     "isolation_of",
     "tolerance_of",
@@ -52,6 +53,10 @@ Engine = Annotated[
 ]
 Threads = Annotated[
     int, typer.Option("--threads", metavar="N", min=1, help="Worker threads for the kernels.")
+]
+Timeout = Annotated[
+    float | None,
+    typer.Option("--timeout", metavar="SECONDS", min=0, help="Seconds that the call may take."),
 ]
 Parameters = Annotated[
     list[str] | None,

@@ -44,6 +44,7 @@ class RunRequest:
     parameters: tuple[str, ...]
     cache: bool
     isolation: Literal["process"] | None
+    timeout: float | None
     max_element_count: int
     tolerance: Tolerance
 
@@ -72,6 +73,7 @@ def run(request: RunRequest) -> int:
         [expectations] if request.isolation is None else [],
         cache=request.cache,
         isolation=request.isolation,
+        timeout=request.timeout,
     ) as module:
         function = _choose(module, request.function)
         declaration = parse_declaration(function.signature)

@@ -45,8 +45,9 @@ def check_threads(info: EngineInfo, threads: int) -> None:
         reasons = "; ".join(dict.fromkeys(notes))  # one often serves several
         raise EngineError(
             f"threads is {threads}, but {info.name} {info.version} lacks {names}"
-            f"{f' ({reasons})' if reasons else ''}. Use one thread, or one of the engines that "
-            f"have what it takes: {able_engines(needed)}"
+            f"{f' ({reasons})' if reasons else ''}. Use one thread (load_pool serves "
+            "parallel requests with one thread each), or one of the engines that have what it "
+            f"takes: {able_engines(needed)}"
         )
 
 

@@ -172,3 +172,12 @@ def test_failed_expectations_of_the_program_fail_the_run(tmp_path: Path) -> None
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 1
     assert "Expected 0 to be nonzero" in done.stdout
+
+
+def test_a_time_out_ends_the_run(our_run: OurRun) -> None:
+    call = ("--function=scalars", "--input=-1", "--input=5", "--input=0.5", "--input=1")
+    assert our_run(*call, "--timeout=60").returncode == 0
+    late = our_run(*call, "--timeout=0")
+    assert late.returncode == 1
+    assert "longer than its timeout of 0.0 s" in late.stderr
+    assert our_run(*call, "--timeout=-1").returncode == 2
