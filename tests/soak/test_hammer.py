@@ -25,12 +25,13 @@ GROUPS = groups(engine_names())
 SECONDS = (60,) if len(GROUPS) == 1 else (50, 10)
 SEED = 20240229
 SETTLING = 15
-# What was given back to the heap and not to the system is not flat yet in the first minute.
-LARGEST_GROWTH = 0.10
+# Not flat yet after so few calls, least of all on a busy machine; a large leak is more.
+LARGEST_GROWTH = 0.25
 
 
 @pytest.mark.parametrize(
-    ("engines", "seconds"), zip([",".join(group) for group in GROUPS], SECONDS, strict=True)
+    ("engines", "seconds"),
+    [(",".join(group), seconds) for group, seconds in zip(GROUPS, SECONDS, strict=True)],
 )
 def test_eight_threads_hammer_every_engine(
     engines: str, seconds: int, record_property: Callable[[str, object], None]
