@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING
 from iree_wasm_hal.cache.settings import choose_cache
 from iree_wasm_hal.engine.signal_guard import SIGNAL_GUARD
 from iree_wasm_hal.errors import Error, InterruptedCallError
-from iree_wasm_hal.hal import transfer
 from iree_wasm_hal.hal.allocator import Allocator
 from iree_wasm_hal.hal.call import check_timeout
 from iree_wasm_hal.hal.command_buffer import CommandBuffer
@@ -24,6 +23,7 @@ from iree_wasm_hal.hal.device_options import (
 from iree_wasm_hal.hal.executable import Executable, ExecutableLoader
 from iree_wasm_hal.hal.formats import ExecutableFormat, incompatible_format_error
 from iree_wasm_hal.hal.guest_memory import GuestMemory
+from iree_wasm_hal.hal.host_queue import HostQueue
 from iree_wasm_hal.hal.programs import ProgramSource
 from iree_wasm_hal.hal.scheduling import Scheduler
 from iree_wasm_hal.hal.statistics import Counters, DeviceStatistics, MemoryStatistics
@@ -38,7 +38,6 @@ if TYPE_CHECKING:
     from iree_wasm_hal.engine.contract import Engine
     from iree_wasm_hal.hal.buffer import Buffer
     from iree_wasm_hal.hal.fence import Fence
-    from iree_wasm_hal.hal.file import File
     from iree_wasm_hal.hal.submission import Binding
 
 __all__ = ["DEFAULT_MAX_MEMORY_BYTES", "AllocaFlags", "Device"]
@@ -52,7 +51,7 @@ class AllocaFlags:
     INDETERMINATE_LIFETIME = 1 << 0
 
 
-class Device:
+class Device(HostQueue):
     """A device whose buffers and kernels live in one linear memory. Thread-safe.
 
     Queue operations run at once on the calling thread when their wait fence is reached, and
@@ -99,8 +98,7 @@ class Device:
         self.identifier = "local-wasm"
         self.threads = threads
         self.refused_formats: list[str] = []
-        self._scheduler = Scheduler()
-        self._counters = Counters()
+        super().__init__(Scheduler(), Counters())
         self._memory = GuestMemory(
             engine,
             memory_type(max_memory_bytes, memory64=memory64, shared=shared_memory or threads > 1),
@@ -262,97 +260,8 @@ class Device:
                 signal.fail(error)
             raise
         buffer.allocation.is_transient = not flags & AllocaFlags.INDETERMINATE_LIFETIME
-        self._scheduler.submit(wait, signal, _nothing)
+        self.queue_barrier(wait, signal)
         return buffer
-
-    def queue_dealloca(self, wait: Fence | None, signal: Fence | None, buffer: Buffer) -> None:
-        """Gives a transient buffer's storage back; using it afterwards is an error.
-
-        Of any other buffer the storage goes with its last reference, as always.
-        """
-        self._scheduler.submit(wait, signal, buffer.allocation.deallocate)
-
-    def queue_fill(
-        self,
-        wait: Fence | None,
-        signal: Fence | None,
-        buffer: Buffer,
-        byte_offset: int,
-        byte_length: int,
-        pattern: int,
-        pattern_byte_length: int,
-    ) -> None:
-        """Fills a range with a pattern of 1, 2, 4 or 8 bytes."""
-        self._scheduler.submit(
-            wait,
-            signal,
-            transfer.fill,
-            self._counters,
-            buffer,
-            byte_offset,
-            byte_length,
-            pattern,
-            pattern_byte_length,
-        )
-
-    def queue_update(
-        self,
-        wait: Fence | None,
-        signal: Fence | None,
-        data: bytes | bytearray | memoryview,
-        buffer: Buffer,
-        byte_offset: int,
-    ) -> None:
-        """Writes host bytes, captured now."""
-        captured = data if wait is None or wait.is_reached else bytes(data)
-        arguments = (self._counters, captured, buffer, byte_offset)
-        self._scheduler.submit(wait, signal, transfer.update, *arguments)
-
-    def queue_copy(
-        self,
-        wait: Fence | None,
-        signal: Fence | None,
-        source: Buffer,
-        source_offset: int,
-        target: Buffer,
-        target_offset: int,
-        byte_length: int,
-    ) -> None:
-        """Copies a range of one buffer to another."""
-        arguments = (self._counters, source, source_offset, target, target_offset, byte_length)
-        self._scheduler.submit(wait, signal, transfer.copy, *arguments)
-
-    def queue_read(
-        self,
-        wait: Fence | None,
-        signal: Fence | None,
-        file: File,
-        file_offset: int,
-        buffer: Buffer,
-        byte_offset: int,
-        byte_length: int,
-    ) -> None:
-        """Reads a range of a file into a buffer, in one copy."""
-        arguments = (self._counters, file, file_offset, buffer, byte_offset, byte_length)
-        self._scheduler.submit(wait, signal, transfer.read, *arguments)
-
-    def queue_write(
-        self,
-        wait: Fence | None,
-        signal: Fence | None,
-        buffer: Buffer,
-        byte_offset: int,
-        file: File,
-        file_offset: int,
-        byte_length: int,
-    ) -> None:
-        """Writes a range of a buffer to a file."""
-        arguments = (self._counters, buffer, byte_offset, file, file_offset, byte_length)
-        self._scheduler.submit(wait, signal, transfer.write, *arguments)
-
-    def queue_barrier(self, wait: Fence | None, signal: Fence | None) -> None:
-        """Signals ``signal`` once ``wait`` is reached."""
-        self._scheduler.submit(wait, signal, _nothing)
 
     def queue_execute(
         self,
@@ -449,7 +358,3 @@ class Device:
             self._executor = self._loader.load_executor()
             self._executables.add(self._executor)
         return self._executor
-
-
-def _nothing() -> None:
-    """The operation of a barrier."""
