@@ -71,6 +71,7 @@ class Helpers:
         "_eviction",
         "_is_stopping",
         "_job",
+        "_lock",
         "_memory",
         "_outside_count",
         "_patience",
@@ -89,8 +90,10 @@ class Helpers:
         self._submitter, *self._workers = workers
         self._block = suballocator.allocate(mailbox_byte_length(len(workers)))
         self.mailbox_ptr = self._block.guest_ptr
-        # Re-entrant: stop() may come from a finalizer, in any thread.
-        self._wake = threading.Condition(threading.RLock())
+        # Re-entrant: stop() may come from a finalizer, in any thread. Taken itself and not through
+        # the condition, whose methods are Python's: Ctrl-C could end them half way.
+        self._lock = threading.RLock()
+        self._wake = threading.Condition(self._lock)
         self._outside_count = len(self._workers)
         self._job: Submission | None = None
         self._error: BaseException | None = None
@@ -135,7 +138,7 @@ class Helpers:
         self._error = None
         self._job = submission
         if self._outside_count:
-            with self._wake:
+            with self._lock:
                 self._wake.notify_all()
 
     def end(self) -> BaseException | None:
@@ -151,7 +154,7 @@ class Helpers:
         """
         if not self.are_here:
             return
-        with self._wake:
+        with self._lock:
             while self._outside_count < len(self._workers):
                 self._drive_out()  # again and again: one may have been on its way in
                 self._wake.wait(_LEAVE_S)
@@ -164,7 +167,7 @@ class Helpers:
         """Lets the threads end. Idempotent."""
         if not self.are_here:
             return
-        with self._wake:
+        with self._lock:
             self._is_stopping = True
             self._wake.notify_all()
         with contextlib.suppress(ClosedError):
@@ -189,12 +192,12 @@ class Helpers:
                 self._note(worker, error)
             finally:
                 worker.running = None
-                with self._wake:
+                with self._lock:
                     self._outside_count += 1
                     self._wake.notify_all()
 
     def _await_job(self) -> bool:
-        with self._wake:
+        with self._lock:
             while self._job is None and not self._is_stopping:
                 self._wake.wait()
             if self._is_stopping:
@@ -229,7 +232,7 @@ class Helpers:
 
     def _note(self, worker: Worker, error: BaseException) -> None:
         """Notes a helper's error and stops the others."""
-        with self._wake:
+        with self._lock:
             job = self._job
             interrupted_idle = isinstance(error, InterruptedCallError) and not self._is_inside(
                 worker

@@ -29,7 +29,6 @@ STACK_BYTE_LENGTH = 1 << 20
 small stack slots (the compiler's own limit is 32 KiB)."""
 
 _U32 = struct.Struct("<I")
-_U64 = struct.Struct("<Q")
 _CANARY = struct.Struct("<QQ")
 _CANARY_VALUE = (0x6C61_6E72_656B_2121, 0x9E37_79B9_7F4A_7C15)
 
@@ -76,15 +75,9 @@ class Worker:
         self.write_canary()
 
     def set_local_memory(self, block: Block) -> None:
-        """Gives it workgroup-local memory of its own; it takes part in nothing meanwhile."""
+        """Gives it workgroup-local memory of its own; it is outside of wasm meanwhile."""
         self._local_memory = block
         self._headers.clear()
-        # A helper that is parked in wasm writes no header before its next submission.
-        header, view = self._layout.header, self._memory.view
-        length_offset = header.offset("local_memory_byte_length")
-        _U32.pack_into(view, self.block_ptr + length_offset, block.byte_length)
-        address_offset = header.offset("local_memory_address")
-        _U64.pack_into(view, self.block_ptr + address_offset, block.guest_ptr)
 
     def run(self, submission: Submission, mailbox_ptr: int = 0) -> int | None:
         """Executes a submission: until nothing is left to do for this worker.

@@ -206,12 +206,15 @@ class WorkerPool:
         self._memory.view[start : start + 4] = _STOP
 
     def _reserve_local_memory(self, byte_length: int) -> None:
+        if self._helpers is not None:
+            self._helpers.evict()  # one that comes late would go on with what it had before
         for worker in self.workers:
             worker.set_local_memory(self._suballocator.allocate(byte_length))
         self._local_memory_byte_length = byte_length
 
     def _recover(self, submission: Submission) -> None:
         """Makes workers and instances usable again after a failed submission."""
+        self._stop(submission)
         if self._helpers is not None:
             self._helpers.evict()
         for worker in self._present_workers():

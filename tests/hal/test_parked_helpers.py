@@ -18,12 +18,15 @@ from iree_wasm_hal.engine.contract import Feature
 from iree_wasm_hal.engine.known_engines import KNOWN_ENGINES
 from iree_wasm_hal.engine.registry import open_engine
 from iree_wasm_hal.hal.device import Device
+from iree_wasm_hal.hal.helpers import Helpers
+from iree_wasm_hal.hal.worker import Worker
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
     from iree_wasm_hal.hal.executable import Executable
+    from iree_wasm_hal.hal.suballocator import Block
 
 STOCK = "system-wasm-wasm_32"
 WORKGROUPS = 64
@@ -103,6 +106,56 @@ def test_submissions_cost_one_call(device: Device, load: Callable[[], Executable
     after = device.statistics()
     assert after.submissions - before.submissions == 10
     assert after.engine_calls - before.engine_calls == 10
+
+
+def test_a_late_helper_gets_the_new_local_memory(
+    device: Device, make_module: Any, hand_kernel: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It comes for a submission that is over, while the next one needs more local memory."""
+    kernels = {
+        "none": hand_kernel("(i32.const 0)", binding_count=1),
+        "some": hand_kernel("(i32.const 0)", binding_count=1, local_memory_pages=4),
+        "both": hand_kernel(BOTH, binding_count=1, local_memory_pages=4),
+    }
+    executable = device.prepare_executable(STOCK, make_module(kernels))
+    out = device.allocator.upload(np.zeros(2, np.uint32))
+
+    def run(function: int) -> None:
+        recorded = device.create_command_buffer(binding_capacity=1)
+        recorded.dispatch(executable, function, (2, 1, 1), [], [(0, None, 0, 8)])
+        recorded.finalize()
+        device.queue_execute(None, None, recorded, [(out, 0, 8)])
+
+    is_late, goes_on = threading.Event(), threading.Event()
+    make_header, set_memory, evict = Worker._make_header, Worker.set_local_memory, Helpers.evict
+
+    def make_header_late(worker: Worker, executable_index: int) -> bytes:
+        header = make_header(worker, executable_index)
+        if worker.index == 1 and not goes_on.is_set():
+            is_late.set()
+            goes_on.wait(LONG_S)
+            worker._headers[executable_index] = header
+        return header
+
+    def set_memory_then_go_on(worker: Worker, block: Block) -> None:
+        set_memory(worker, block)
+        if worker.index == 1:
+            goes_on.set()
+
+    def go_on_then_evict(helpers: Helpers) -> None:
+        goes_on.set()
+        evict(helpers)
+
+    monkeypatch.setattr(Worker, "_make_header", make_header_late)
+    monkeypatch.setattr(Worker, "set_local_memory", set_memory_then_go_on)
+    monkeypatch.setattr(Helpers, "evict", go_on_then_evict)
+    for _ in range(1000):
+        run(0)
+        if is_late.wait(0.03):
+            break
+    run(1)
+    run(2)
+    assert out.ndarray((2,), np.dtype("uint32")).tolist() == [1, 1]
 
 
 FORK = """
