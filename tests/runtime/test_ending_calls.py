@@ -6,6 +6,7 @@ import math
 import signal
 import threading
 import time
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -122,7 +123,7 @@ def test_others_on_the_device_go_on(interrupting: Bench) -> None:
         assert any(isinstance(result, np.ndarray) for result in results)
         for result in results:
             if not isinstance(result, iwh.InterruptedCallError):
-                np.testing.assert_array_equal(result, F4 * 2)  # type: ignore[arg-type]  # or fails
+                np.testing.assert_array_equal(result, F4 * 2)
         check_usable(endless, other)
 
 
@@ -130,7 +131,7 @@ def test_a_call_that_waits_for_its_turn_times_out(interrupting: Bench) -> None:
     device = interrupting.device()
     endless, other = (interrupting.load(device=device) for _ in range(2))
     running = interrupting.start_endless(endless)
-    for call in (lambda: other.add(F4, timeout=0.05), lambda: endless.add(F4, timeout=0.05)):
+    for call in (partial(other.add, F4, timeout=0.05), partial(endless.add, F4, timeout=0.05)):
         with pytest.raises(iwh.CallTimeoutError):
             call()
     assert running.is_running, "it has no time-out"
@@ -230,7 +231,7 @@ def test_ctrl_c_during_a_wait_leaves_the_locks_free(interrupting: Bench) -> None
     device = interrupting.device()
     endless, other = (interrupting.load(device=device) for _ in range(2))
     main = threading.get_ident()
-    for call in (lambda: other.add(F4), lambda: endless.add(F4)):
+    for call in (partial(other.add, F4), partial(endless.add, F4)):
         running = interrupting.start_endless(endless)
         timer = threading.Timer(0.1, lambda: signal.pthread_kill(main, signal.SIGINT))
         timer.start()
@@ -240,6 +241,6 @@ def test_ctrl_c_during_a_wait_leaves_the_locks_free(interrupting: Bench) -> None
         assert running.is_running
         endless.cancel()
         assert type(running.join()) is iwh.InterruptedCallError
-        results = [Background(lambda m=m: m.add(F4)).join() for m in (endless, other)]
+        results = [Background(partial(module.add, F4)).join() for module in (endless, other)]
         for result in results:
-            np.testing.assert_array_equal(result, F4 * 2)  # type: ignore[arg-type]  # or fails
+            np.testing.assert_array_equal(result, F4 * 2)
