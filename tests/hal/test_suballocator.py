@@ -154,17 +154,18 @@ def test_the_same_size_gets_the_same_place_again() -> None:
     assert suballocator.allocate(1000).guest_ptr == guest_ptr
 
 
-def test_grows_by_half_until_the_limit_and_no_further() -> None:
-    memory = GuestMemory(HostEngine(), MemoryType(2, 16))  # type: ignore[arg-type]  # a memory is all it needs
+def test_grows_by_an_eighth_until_the_limit_and_no_further() -> None:
+    memory = GuestMemory(HostEngine(), MemoryType(16, 24))  # type: ignore[arg-type]  # a memory is all it needs
     suballocator = Suballocator(memory)
+    held = [suballocator.allocate(15 * PAGE_SIZE)]
     sizes = []
-    blocks = []
-    for _ in range(14):
-        blocks.append(suballocator.allocate(PAGE_SIZE))
+    for _ in range(8):
+        held.append(suballocator.allocate(PAGE_SIZE))
         sizes.append(memory.byte_length // PAGE_SIZE)
-    assert sizes == [2, 3, 4, 6, 6, 9, 9, 9, 13, 13, 13, 13, 16, 16]
-    view = memory.view
-    assert len(view) == 16 * PAGE_SIZE
+    assert sizes == [18, 18, 20, 20, 22, 22, 24, 24]
+    assert len(memory.view) == 24 * PAGE_SIZE
+    with pytest.raises(LimitError):
+        suballocator.allocate(1)
 
 
 def test_many_blocks_stay_fast_and_all_come_back() -> None:

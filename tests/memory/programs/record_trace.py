@@ -1,0 +1,81 @@
+"""Records what real models ask of the allocator, for tests/memory/test_fragmentation.py.
+
+    python tests/memory/programs/record_trace.py OUTPUT.txt.gz
+
+One device, two models of PyPI packages: PP-OCR's text recognition, compiled for any width, on text
+lines of changing widths, and Magika, which comes and goes. The caller holds the last two results.
+Each line is ``+BYTES`` for an allocation or ``-NUMBER`` for the end of an earlier one, from 0.
+"""
+
+from __future__ import annotations
+
+import gzip
+import random
+import sys
+from collections import deque
+from pathlib import Path
+from unittest import mock
+
+import numpy as np
+from model_files import compiled, package_file
+
+import iree_wasm_hal as iwh
+from iree_wasm_hal.hal import suballocator
+from iree_wasm_hal.hal.device import Device
+
+_CALLS = 16
+
+
+class _Recorder:
+    def __init__(self) -> None:
+        self.lines: list[str] = []
+        self.count = 0
+
+    def begin(self, byte_length: int) -> int:
+        self.lines.append(f"+{byte_length}")
+        self.count += 1
+        return self.count - 1
+
+    def end(self, number: int) -> None:
+        self.lines.append(f"-{number}")
+
+
+def main() -> None:
+    """The command."""
+    recorder = _Recorder()
+
+    class RecordingBlock(suballocator.Block):
+        __slots__ = ("_number",)
+
+        def __init__(self, guest_ptr: int, byte_length: int, retired: deque[int]) -> None:
+            super().__init__(guest_ptr, byte_length, retired)
+            self._number = recorder.begin(byte_length)
+
+        def __del__(self) -> None:
+            recorder.end(self._number)
+            super().__del__()
+
+    with mock.patch.object(suballocator, "Block", RecordingBlock):
+        _run(random.Random(6))
+    Path(sys.argv[1]).write_bytes(gzip.compress("\n".join(recorder.lines).encode(), mtime=0))
+    print(f"{recorder.count} allocations")
+
+
+def _run(rng: random.Random) -> None:
+    lines = compiled(package_file("rapidocr_onnxruntime", "models/ch_PP-OCRv4_rec_infer.onnx"))
+    files = compiled(package_file("magika", "models/standard_v3_3/model.onnx"))
+    engine = iwh.open_engine("wasmtime")
+    device = Device(engine)
+    held: deque[object] = deque(maxlen=2)
+    with iwh.load(lines, device=device) as recognition:
+        for number in range(_CALLS):
+            width = 8 * rng.randrange(8, 60)
+            held.append(recognition["main"](np.zeros((1, 3, 48, width), np.float32)))
+            if number % 4 == 2:
+                with iwh.load(files, device=device) as identification:
+                    held.append(identification["main"](np.zeros((1, 2048), np.int32)))
+    held.clear()
+
+
+if __name__ == "__main__":
+    main()
