@@ -63,7 +63,7 @@ class GuestMemory:
         self.array = np.ndarray.__new__(GuestArray, (len(view),), np.uint8, view)
 
     def grow_to(self, byte_length: int) -> None:
-        """Grows the memory to at least ``byte_length`` bytes, by an eighth of its size where it can.
+        """Grows the memory to at least ``byte_length`` bytes, by an eighth of itself if it can.
 
         Raises:
             LimitError: The maximum or the machine does not allow it.
@@ -80,8 +80,8 @@ class GuestMemory:
                 asked=byte_length,
                 allowed=self.limit,
             )
-        # Growing takes microseconds. Growing much tempts the allocator to use the new end, and not to
-        # wait until what is at the old one is free: by half, a real trace took 2.2 times its peak.
+        # Growing takes microseconds. Growing much tempts the allocator to use the new end, and not
+        # what is free before: by half, a real trace took 2.2 times its peak.
         wanted = min(maximum, max(needed, page_count + page_count // 8))
         try:
             self.memory.grow(wanted - page_count)
