@@ -155,6 +155,7 @@ class Helpers:
         if not self.are_here:
             return
         with self._lock:
+            self._job = None  # Ctrl-C may have come before ``end``
             while self._outside_count < len(self._workers):
                 self._drive_out()  # again and again: one may have been on its way in
                 self._wake.wait(_LEAVE_S)

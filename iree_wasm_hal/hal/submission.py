@@ -6,6 +6,7 @@ import struct
 from typing import TYPE_CHECKING
 
 from iree_wasm_hal.hal.buffer import WHOLE_BUFFER
+from iree_wasm_hal.hal.sharing import Sharing
 from iree_wasm_hal.hal.threads import spin_limit
 from iree_wasm_hal.status import StatusCode, invocation_error
 from iree_wasm_hal.wasm.stream import (
@@ -49,6 +50,7 @@ class Submission:
         local_memory_byte_length: Workgroup-local memory that a worker needs.
         max_workgroup_count: Of any dispatch; an indirect one counts as many.
         names: Per command: a kernel's name, or ``fill``, ``copy``, ``update``.
+        sharing: Whether helpers are of use to it.
     """
 
     __slots__ = (
@@ -65,6 +67,7 @@ class Submission:
         "local_memory_byte_length",
         "max_workgroup_count",
         "names",
+        "sharing",
         "submission_ptr",
     )
 
@@ -85,6 +88,7 @@ class Submission:
         self.executables = executables
         self.first_executable = first_executable
         self.names = names
+        self.sharing = Sharing()
         self.max_workgroup_count = max_workgroup_count
         self.command_count = encoded.command_count
         self.dispatch_count = encoded.dispatch_count

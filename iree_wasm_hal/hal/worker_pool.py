@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import struct
+import time
 from typing import TYPE_CHECKING
 
 from iree_wasm_hal.errors import InterruptedCallError, TrapError
@@ -165,9 +166,20 @@ class WorkerPool:
         helpers = self._helpers
         if helpers is None or submission.max_workgroup_count <= 1 or not helpers.are_here:
             return self._check_stop(self.workers[0].run(submission), submission)
-        helpers.begin(submission)
+        sharing = submission.sharing
+        is_shared = sharing.is_worthwhile()
+        start = time.perf_counter()
+        if is_shared:
+            result = self._run_shared(submission, helpers)
+        else:
+            result = self.workers[0].run(submission)
+        sharing.note(time.perf_counter() - start)
+        return self._check_stop(result, submission)
+
+    def _run_shared(self, submission: Submission, helpers: Helpers) -> int | None:
         result: int | None = None
         try:
+            helpers.begin(submission)
             result = self.workers[0].run(submission, helpers.mailbox_ptr)
         except InterruptedCallError:
             error = helpers.end()
@@ -182,7 +194,7 @@ class WorkerPool:
             raise error
         for worker in self.workers[1:]:
             worker.check_stack()
-        return self._check_stop(result, submission)
+        return result
 
     def _present_workers(self) -> tuple[Worker, ...]:
         """Those whose threads are in this process."""
