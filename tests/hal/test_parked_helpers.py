@@ -79,7 +79,7 @@ def run_both(device: Device, executable: Executable) -> list[int]:
     recorded.dispatch(executable, 0, (WORKGROUPS, 1, 1), [], [(0, None, 0, 8)])
     recorded.finalize()
     device.queue_execute(None, None, recorded, [(out, 0, 8)])
-    return out.ndarray((2,), np.dtype("uint32")).tolist()
+    return [int(each) for each in out.ndarray((2,), np.dtype("uint32"))]
 
 
 def test_an_unloaded_module_is_left(device: Device, load: Callable[[], Executable]) -> None:

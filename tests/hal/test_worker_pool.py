@@ -204,6 +204,7 @@ def test_threads_need_an_engine_that_has_them(engine: Engine) -> None:
             engine.info.features - {Feature.THREADS, Feature.ATOMICS},
             dict.fromkeys((Feature.THREADS, Feature.ATOMICS), "one isolate is one thread"),
         )
+        artifact_key = None
 
         def __getattr__(self, name: str) -> Callable[..., Any]:
             attribute: Callable[..., Any] = getattr(engine, name)

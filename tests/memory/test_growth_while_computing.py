@@ -61,7 +61,7 @@ def _while_growing(
     workers = [threading.Thread(target=compute, args=(function,)) for function in functions]
     for worker in workers:
         worker.start()
-    held = []
+    held: list[NDArray[np.generic]] = []
     try:
         while device.memory.growths < GROWTHS and not wrong:
             # More than the largest gap, and less than growing by half would give.

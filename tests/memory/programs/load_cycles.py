@@ -93,8 +93,8 @@ def growth(result: dict[str, object], what: str) -> float:
 def main() -> int:
     """The command."""
     if sys.argv[1:2] == ["--child"]:
-        engine_name, archive, mode, cycles = sys.argv[2:]
-        print(json.dumps(run(engine_name, archive, mode, int(cycles))))
+        engine_name, path, mode, cycles = sys.argv[2:]
+        print(json.dumps(run(engine_name, path, mode, int(cycles))))
         return 0
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--engines", help="names with commas between them; all by default")
