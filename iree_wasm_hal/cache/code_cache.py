@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import logging
+import re
 import threading
 import time
 from dataclasses import dataclass
@@ -19,7 +20,13 @@ from iree_wasm_hal.cache.folder import (
     is_supported,
     open_folder,
 )
-from iree_wasm_hal.cache.sealing import SECRET_NAME, ensure_secret, read_secret, seal, unseal
+from iree_wasm_hal.cache.sealing import (
+    HEADER_BYTE_LENGTH,
+    ensure_secret,
+    read_secret,
+    seal,
+    unseal,
+)
 from iree_wasm_hal.errors import ArgumentError
 
 if TYPE_CHECKING:
@@ -31,6 +38,11 @@ __all__ = ["DEFAULT_MAX_BYTES", "CacheInfo", "CodeCache", "key_of"]
 DEFAULT_MAX_BYTES = 512 << 20
 _UNFINISHED_LIFETIME_S = 3600.0
 """What is older and still unfinished was left by a process that was killed."""
+
+_SUFFIX = ".iree-wasm-hal"
+_OWN_NAME = re.compile(
+    rf"[a-z-]+-[0-9a-f]{{64}}{re.escape(_SUFFIX)}|{re.escape(TEMPORARY_PREFIX)}[0-9a-f]{{16}}"
+)
 
 _LOGGER = logging.getLogger("iree_wasm_hal.cache")
 _TOLD: set[tuple[str, str]] = set()
@@ -95,7 +107,7 @@ class CodeCache:
             return None
         try:
             with open_folder(self.folder) as folder:
-                return _read(folder, name)
+                return _read(folder, name, self.max_bytes)
         except FileNotFoundError:
             return None
         except OSError as error:
@@ -141,7 +153,7 @@ class CodeCache:
         kinds: dict[str, int] = {}
         finished = [one for one in records if not one.name.startswith(TEMPORARY_PREFIX)]
         for record in finished:
-            kind = record.name.rpartition("-")[0]
+            kind = record.name.removesuffix(_SUFFIX).rpartition("-")[0]
             kinds[kind] = kinds.get(kind, 0) + 1
         return CacheInfo(
             folder=str(self.folder),
@@ -196,13 +208,13 @@ def key_of(*parts: bytes | memoryview | str) -> bytes:
 
 
 def _name(kind: str, key: bytes) -> str:
-    return f"{kind}-{key.hex()}"
+    return f"{kind}-{key.hex()}{_SUFFIX}"
 
 
-def _read(folder: Folder, name: str) -> memoryview | None:
+def _read(folder: Folder, name: str, max_bytes: int) -> memoryview | None:
     secret = read_secret(folder)
     try:
-        sealed = folder.read(name, touch=True)
+        sealed = folder.read(name, most=max_bytes + HEADER_BYTE_LENGTH, touch=True)
     except NotOursError:
         folder.remove(name)
         return None
@@ -213,7 +225,8 @@ def _read(folder: Folder, name: str) -> memoryview | None:
 
 
 def _entries(records: Iterable[FileRecord]) -> list[FileRecord]:
-    return [record for record in records if record.name != SECRET_NAME]
+    """What this class has written: the folder may be one that other things lie in, too."""
+    return [record for record in records if _OWN_NAME.fullmatch(record.name)]
 
 
 def _evict(folder: Folder, max_bytes: int) -> None:

@@ -28,7 +28,7 @@ __all__ = [
     "open_folder",
 ]
 
-TEMPORARY_PREFIX = ".unfinished-"
+TEMPORARY_PREFIX = ".iree-wasm-hal-unfinished-"
 """Begins the names of files that are being written; a killed process leaves one behind."""
 
 _WRITABLE_BY_OTHERS = stat.S_IWGRP | stat.S_IWOTH
@@ -61,11 +61,12 @@ class Folder:
     def __init__(self, descriptor: int) -> None:
         self._descriptor = descriptor
 
-    def read(self, name: str, *, touch: bool = False) -> bytes:
+    def read(self, name: str, *, most: int, touch: bool = False) -> bytes:
         """The contents of a file.
 
         Args:
             name: Its name.
+            most: What has more bytes is none of ours: it is given out as empty, and not read.
             touch: Whether to mark it as used now.
 
         Raises:
@@ -81,6 +82,8 @@ class Folder:
                 raise NotOursError(
                     f"{name} is {stat.filemode(status.st_mode)}; expected -rw-------"
                 )
+            if status.st_size > most:
+                return b""
             if touch:
                 with contextlib.suppress(OSError):  # a read-only file system
                     os.utime(descriptor)

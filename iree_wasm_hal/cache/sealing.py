@@ -22,12 +22,13 @@ if TYPE_CHECKING:
 
     from iree_wasm_hal.cache.folder import Folder
 
-__all__ = ["SECRET_NAME", "ensure_secret", "read_secret", "seal", "unseal"]
+__all__ = ["HEADER_BYTE_LENGTH", "SECRET_NAME", "ensure_secret", "read_secret", "seal", "unseal"]
 
-SECRET_NAME = "key"
+SECRET_NAME = ".iree-wasm-hal-key"
+"""A name that nobody else gives a file: a damaged one is replaced."""
 _SECRET_BYTE_LENGTH = 32
 _MAGIC = b"IWHCODE1"
-_HEADER_BYTE_LENGTH = len(_MAGIC) + hashlib.sha256().digest_size
+HEADER_BYTE_LENGTH = len(_MAGIC) + hashlib.sha256().digest_size
 
 
 def read_secret(folder: Folder) -> bytes | None:
@@ -38,7 +39,7 @@ def read_secret(folder: Folder) -> bytes | None:
         OSError: It cannot be read.
     """
     try:
-        secret = folder.read(SECRET_NAME)
+        secret = folder.read(SECRET_NAME, most=_SECRET_BYTE_LENGTH)
     except FileNotFoundError:
         return None
     return secret if len(secret) == _SECRET_BYTE_LENGTH else None
@@ -51,11 +52,17 @@ def ensure_secret(folder: Folder) -> bytes:
         NotOursError: Others may have read or written it.
         OSError: It cannot be read or made.
     """
+    try:
+        found = folder.read(SECRET_NAME, most=_SECRET_BYTE_LENGTH)
+        is_there = True
+    except FileNotFoundError:
+        found, is_there = b"", False
+    if len(found) == _SECRET_BYTE_LENGTH:
+        return found
+    # What the reading itself found decides: a look afterwards may find the secret that another
+    # process has just made, and with which it has sealed entries already.
+    folder.write(SECRET_NAME, [secrets.token_bytes(_SECRET_BYTE_LENGTH)], replace=is_there)
     secret = read_secret(folder)
-    if secret is None:
-        damaged = any(record.name == SECRET_NAME for record in folder.files())
-        folder.write(SECRET_NAME, [secrets.token_bytes(_SECRET_BYTE_LENGTH)], replace=damaged)
-        secret = read_secret(folder)
     if secret is None:
         raise OSError(f"{SECRET_NAME} was removed as soon as it was written")
     return secret
@@ -71,9 +78,9 @@ def seal(
 def unseal(secret: bytes, name: str, sealed: bytes) -> memoryview | None:
     """The payload of an entry; None if it is not what was sealed under that name."""
     view = memoryview(sealed)
-    payload = view[_HEADER_BYTE_LENGTH:]
+    payload = view[HEADER_BYTE_LENGTH:]
     expected = _MAGIC + _digest(secret, name, [payload])
-    found = view[:_HEADER_BYTE_LENGTH].tobytes()
+    found = view[:HEADER_BYTE_LENGTH].tobytes()
     return payload if hmac.compare_digest(found, expected) else None
 
 

@@ -13,8 +13,8 @@ import pytest
 import iree_wasm_hal as iwh
 from iree_wasm_hal.cache import CodeCache, choose_cache, code_cache
 from iree_wasm_hal.cache.code_cache import DEFAULT_MAX_BYTES, key_of
-from iree_wasm_hal.cache.folder import TEMPORARY_PREFIX
-from iree_wasm_hal.cache.sealing import SECRET_NAME
+from iree_wasm_hal.cache.folder import TEMPORARY_PREFIX, Folder, open_folder
+from iree_wasm_hal.cache.sealing import SECRET_NAME, ensure_secret
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -44,7 +44,7 @@ def got(cache: CodeCache, key: bytes) -> bytes | None:
 
 
 def entry(cache: CodeCache, key: bytes = KEY, kind: str = "kind") -> Path:
-    return cache.folder / f"{kind}-{key.hex()}"
+    return cache.folder / f"{kind}-{key.hex()}.iree-wasm-hal"
 
 
 def test_an_entry_comes_back(full: CodeCache) -> None:
@@ -123,6 +123,32 @@ def test_half_a_secret_is_replaced(full: CodeCache, secret: bytes) -> None:
     assert got(full, KEY) == PAYLOAD
 
 
+def test_the_secret_of_the_first_is_kept(cache: CodeCache, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Another process makes one after this one has found none."""
+    read = Folder.read
+    first = b"1" * 32
+
+    def read_too_early(folder: Folder, name: str, **options: Any) -> bytes:
+        try:
+            return read(folder, name, **options)
+        except FileNotFoundError:
+            folder.write(name, [first], replace=False)
+            raise
+
+    monkeypatch.setattr(Folder, "read", read_too_early)
+    with open_folder(cache.folder, create=True) as folder:
+        assert ensure_secret(folder) == first
+
+
+@pytest.mark.parametrize("which", ["entry", "key"])
+def test_a_file_of_a_wrong_size_is_not_read(full: CodeCache, which: str) -> None:
+    """Sparse, and larger than any memory."""
+    os.truncate(entry(full) if which == "entry" else full.folder / SECRET_NAME, 1 << 42)
+    assert got(full, KEY) is None
+    full.put("kind", KEY, [PAYLOAD])
+    assert got(full, KEY) == PAYLOAD
+
+
 def test_without_the_secret_nothing_is_believed(full: CodeCache) -> None:
     (full.folder / SECRET_NAME).unlink()
     assert got(full, KEY) is None
@@ -162,7 +188,7 @@ def test_what_is_larger_than_the_cache_is_not_kept(cache: CodeCache) -> None:
 
 
 def test_what_killed_processes_left_goes(full: CodeCache) -> None:
-    old, new = (full.folder / f"{TEMPORARY_PREFIX}{name}" for name in ("old", "new"))
+    old, new = (full.folder / f"{TEMPORARY_PREFIX}{digit * 16}" for digit in "01")
     for file in (old, new):
         file.touch(0o600)
     os.utime(old, (1000, 1000))
@@ -171,6 +197,20 @@ def test_what_killed_processes_left_goes(full: CodeCache) -> None:
     assert new.exists(), "its process may still write it"
     full.clear()
     assert [file.name for file in full.folder.iterdir()] == [SECRET_NAME]
+
+
+def test_files_of_others_stay(full: CodeCache) -> None:
+    files = [
+        full.folder / name
+        for name in ("key", "thesis.tex", "a-b", KEY.hex(), f"layer-{KEY.hex()}", ".profile")
+    ]
+    for file in files:
+        file.write_bytes(b"x" * 100)
+        os.utime(file, (1000, 1000))
+    before = full.info().byte_length
+    CodeCache(full.folder, max_bytes=before).put("kind", OTHER, [PAYLOAD])
+    assert full.clear()[0] == 1
+    assert all(file.read_bytes() == b"x" * 100 for file in files)
 
 
 def test_info_and_clear(full: CodeCache) -> None:

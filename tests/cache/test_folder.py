@@ -35,7 +35,7 @@ def test_a_new_folder_is_for_its_user_alone(path: Path) -> None:
     assert stat.S_IMODE(path.stat().st_mode) == 0o700
     with open_folder(path) as folder:
         folder.write("one", [b"1", b"23"])
-        assert folder.read("one") == b"123"
+        assert folder.read("one", most=9) == b"123"
     assert stat.S_IMODE((path / "one").stat().st_mode) == 0o600
     assert [entry.name for entry in path.iterdir()] == ["one"]
 
@@ -88,7 +88,7 @@ def test_what_replaces_an_open_folder_is_not_read(path: Path) -> None:
         path.rename(path.with_name("moved"))
         path.mkdir(0o777)
         (path / "one").write_bytes(b"theirs")
-        assert folder.read("one") == b"ours"
+        assert folder.read("one", most=9) == b"ours"
 
 
 def _link(file: Path) -> None:
@@ -126,7 +126,7 @@ def test_files_that_are_not_ours_alone_are_not_read(
         folder.write("one", [b"1"])
         change(path / "one")
         with pytest.raises(OSError) as caught:  # noqa: PT011  # which one depends on the change
-            folder.read("one")
+            folder.read("one", most=9)
     assert isinstance(caught.value, NotOursError) or caught.value.errno == errno.ELOOP
 
 
@@ -134,7 +134,7 @@ def test_the_first_of_two_keeps_the_name(path: Path) -> None:
     with open_folder(path) as folder:
         folder.write("key", [b"first"], replace=False)
         folder.write("key", [b"second"], replace=False)
-        assert folder.read("key") == b"first"
+        assert folder.read("key", most=9) == b"first"
         assert [record.name for record in folder.files()] == ["key"]
 
 
@@ -145,7 +145,7 @@ def test_a_file_system_without_links(path: Path, monkeypatch: pytest.MonkeyPatch
     monkeypatch.setattr(os, "link", link)
     with open_folder(path) as folder:
         folder.write("key", [b"only"], replace=False)
-        assert folder.read("key") == b"only"
+        assert folder.read("key", most=9) == b"only"
         assert [record.name for record in folder.files()] == ["key"]
 
 
@@ -158,7 +158,7 @@ def test_a_failed_write_leaves_what_was_there(path: Path, monkeypatch: pytest.Mo
         monkeypatch.setattr(os, "fsync", full)
         with pytest.raises(OSError, match="No space left"):
             folder.write("one", [b"new"])
-        assert folder.read("one") == b"old"
+        assert folder.read("one", most=9) == b"old"
         assert not [r for r in folder.files() if r.name.startswith(TEMPORARY_PREFIX)]
 
 
@@ -170,7 +170,7 @@ def test_descriptors_are_given_back(path: Path) -> None:
     for _ in range(20):
         with open_folder(path) as folder:
             folder.write("one", [b"1"])
-            folder.read("one")
+            folder.read("one", most=9)
             folder.files()
         path.chmod(0o777)
         with pytest.raises(NotOursError):

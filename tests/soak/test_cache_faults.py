@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 CHILD = Path(__file__).with_name("load_with_cache.py")
 SPIN = 1
 MOST_OPERATIONS = 200
-UNFINISHED = ".unfinished-"
+UNFINISHED = ".iree-wasm-hal-unfinished-"
 ENGINES = [name for name in ("wasmtime", "wasmer", "wamr-aot") if name in engine_names()]
 TO_A_FULL_DISK = ["unshare", "--map-root-user", "--mount"]
 
