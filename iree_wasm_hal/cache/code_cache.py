@@ -55,7 +55,7 @@ class CacheInfo:
 
     folder: str
     entries: dict[str, int]
-    """Number of entries by kind: ``kernels``, ``programs``."""
+    """Number of entries by kind: ``kernels``, ``host-programs``."""
     byte_length: int
     """Of all entries, unfinished ones included."""
     max_byte_length: int

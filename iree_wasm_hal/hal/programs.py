@@ -7,6 +7,7 @@ the static profile as well: its entry says what came of them, and carries an HMA
 
 from __future__ import annotations
 
+import contextlib
 import threading
 import weakref
 from dataclasses import dataclass
@@ -14,8 +15,8 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from iree_wasm_hal.cache.code_cache import key_of
-from iree_wasm_hal.cache.sources import source_digest
-from iree_wasm_hal.errors import WasmCompileError
+from iree_wasm_hal.cache.sources import code_identity
+from iree_wasm_hal.errors import EngineError, WasmError
 from iree_wasm_hal.hal.compatibility import check_features
 from iree_wasm_hal.wasm.relink import executor_module, relink
 from iree_wasm_hal.wasm.relinked_image import decode_image, encode_image
@@ -30,8 +31,6 @@ if TYPE_CHECKING:
 __all__ = ["LinkedProgram", "ProgramSource"]
 
 _KIND = "kernels"
-_SOURCES = ("wasm", "engine")
-"""Our code on which an entry depends."""
 _KERNELS = b"kernels"
 _EXECUTOR = b"executor"
 
@@ -137,13 +136,15 @@ class ProgramSource:
 
     def _make(self, key: bytes, link: Callable[[], RelinkedModule], what: str) -> LinkedProgram:
         cache = self._cache
-        if cache is None:
+        identity = None if cache is None else code_identity()
+        if cache is None or identity is None:
             return self._compile(link(), what)
-        key = key_of(key, self._artifact_key or "", source_digest(*_SOURCES))
+        key = key_of(key, self._artifact_key or "", identity)
         found = self._load(cache, key)
         if found is None:
             found = self._compile(link(), what)
-            cache.put(_KIND, key, encode_image(found.module, found.program.serialize()))
+            with contextlib.suppress(EngineError):  # it cannot be kept, but it runs
+                cache.put(_KIND, key, encode_image(found.module, found.program.serialize()))
         return found
 
     def _load(self, cache: CodeCache, key: bytes) -> LinkedProgram | None:
@@ -153,7 +154,7 @@ class ProgramSource:
         module, image = decode_image(entry)
         try:
             return LinkedProgram(module, self._engine.deserialize(image))
-        except WasmCompileError:  # the engine knows better than its key
+        except (EngineError, WasmError):  # the engine knows better than its key
             cache.remove(_KIND, key)
             return None
 

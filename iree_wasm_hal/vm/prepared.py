@@ -12,7 +12,7 @@ import marshal
 from typing import TYPE_CHECKING
 
 from iree_wasm_hal.cache.code_cache import key_of
-from iree_wasm_hal.cache.sources import source_digest
+from iree_wasm_hal.cache.sources import code_identity
 from iree_wasm_hal.vm.codegen import GeneratedFunction
 
 if TYPE_CHECKING:
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 __all__ = ["keep_functions", "restore_functions"]
 
-_KIND = "programs"
+_KIND = "host-programs"
 
 
 def restore_functions(archive: Archive, cache: CodeCache) -> list[GeneratedFunction] | None:
@@ -31,7 +31,8 @@ def restore_functions(archive: Archive, cache: CodeCache) -> list[GeneratedFunct
 
     Its FlatBuffer needs no verification then.
     """
-    entry = cache.get(_KIND, _key(archive))
+    key = _key(archive)
+    entry = None if key is None else cache.get(_KIND, key)
     if entry is None:
         return None
     # Code objects of whoever made the entry: the cache gives out what has our HMAC, and no more.
@@ -42,9 +43,12 @@ def keep_functions(
     archive: Archive, functions: Sequence[GeneratedFunction], cache: CodeCache
 ) -> None:
     """Keeps all functions of a module that was verified."""
-    entry = marshal.dumps([(function.code, dict(function.messages)) for function in functions])
-    cache.put(_KIND, _key(archive), [entry])
+    key = _key(archive)
+    if key is not None:
+        entry = marshal.dumps([(function.code, dict(function.messages)) for function in functions])
+        cache.put(_KIND, key, [entry])
 
 
-def _key(archive: Archive) -> bytes:
-    return key_of(archive.flatbuffer, source_digest("vm"))
+def _key(archive: Archive) -> bytes | None:
+    identity = code_identity()
+    return None if identity is None else key_of(archive.flatbuffer, identity)

@@ -6,9 +6,12 @@ import gc
 import json
 import os
 import resource
+import shutil
 import subprocess
 import sys
 import threading
+import zipfile
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -16,6 +19,7 @@ import pytest
 from counting_engine import CountingEngine
 
 import iree_wasm_hal as iwh
+from iree_wasm_hal.cache import sources
 from iree_wasm_hal.cache.code_cache import CodeCache
 from iree_wasm_hal.engine import Feature, MemoryType
 from iree_wasm_hal.hal.programs import ProgramSource
@@ -24,7 +28,6 @@ from iree_wasm_hal.vm.verifier import VerifiedModule, verify
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from pathlib import Path
 
     from iree_wasm_hal.engine import Engine, Program
     from iree_wasm_hal.vm.archive import Archive
@@ -46,10 +49,10 @@ def test_the_second_load_compiles_nothing(
 ) -> None:
     load_and_call(archive, counting, cache)
     assert (len(counting.compiled), len(counting.deserialized)) == (1, 0)
-    assert cache.info().entries == {"kernels": 1, "programs": 1}
+    assert cache.info().entries == {"kernels": 1, "host-programs": 1}
     load_and_call(archive, counting, cache)
     assert (len(counting.compiled), len(counting.deserialized)) == (1, 1)
-    assert cache.info().entries == {"kernels": 1, "programs": 1}
+    assert cache.info().entries == {"kernels": 1, "host-programs": 1}
 
 
 def test_another_engine_object_finds_them(
@@ -72,7 +75,7 @@ def test_what_an_image_depends_on_makes_another_entry(
     counting.artifact_key = "another version"
     load_and_call(archive, counting, cache)
     assert (len(counting.compiled), len(counting.deserialized)) == (4, 0)
-    assert cache.info().entries == {"kernels": 4, "programs": 1}
+    assert cache.info().entries == {"kernels": 4, "host-programs": 1}
 
 
 @pytest.mark.parametrize(
@@ -104,19 +107,29 @@ def test_an_engine_without_a_key_is_never_kept(
     load_and_call(archive, counting, cache)
     load_and_call(archive, counting, cache)
     assert len(counting.compiled) == 2
-    assert cache.info().entries == {"programs": 1}
+    assert cache.info().entries == {"host-programs": 1}
 
 
+@pytest.mark.parametrize("refusal", [iwh.WasmCompileError, iwh.EngineError])
 def test_an_image_that_the_engine_refuses_is_replaced(
-    archive: Path, counting: CountingEngine, cache: CodeCache
+    archive: Path, counting: CountingEngine, cache: CodeCache, refusal: type[iwh.Error]
 ) -> None:
     load_and_call(archive, counting, cache)
-    counting.refuses = True
+    counting.refusal = refusal
     load_and_call(archive, counting, cache)
     assert (len(counting.compiled), len(counting.deserialized)) == (2, 1)
-    counting.refuses = False
+    counting.refusal = None
     load_and_call(archive, counting, cache)
     assert (len(counting.compiled), len(counting.deserialized)) == (2, 2)
+
+
+def test_a_program_without_an_image_runs(
+    archive: Path, counting: CountingEngine, cache: CodeCache
+) -> None:
+    counting.gives_none = True
+    load_and_call(archive, counting, cache)
+    load_and_call(archive, counting, cache)
+    assert (len(counting.compiled), len(counting.deserialized)) == (2, 0)
 
 
 def test_damaged_entries_are_compiled_anew(
@@ -256,7 +269,10 @@ def compile_kernel(archive: Path) -> Callable[[], bytes]:
 
 
 _LOAD = """
-import json, resource, sys
+import gc, json, resource, sys
+if sys.argv[3]:
+    sys.path.insert(0, sys.argv[3])
+    sys.meta_path = [one for one in sys.meta_path if "editable" not in repr(one)]
 import numpy, iree_wasm_hal as iwh
 limit = json.loads(sys.argv[2])
 if limit is not None:
@@ -264,13 +280,17 @@ if limit is not None:
 with iwh.load(sys.argv[1]) as module:
     a = numpy.arange(4, dtype=numpy.float32)
     print(json.dumps(numpy.asarray(module.main(a, a)).tolist()))
+del module
+gc.collect()
 """
 
 
-def run(archive: Path, folder: Path, limit: int | None = None) -> subprocess.CompletedProcess[str]:
+def run(
+    archive: Path, folder: Path, limit: int | None = None, library: Path | None = None
+) -> subprocess.CompletedProcess[str]:
     environment = os.environ | {"IREE_WASM_HAL_CACHE_DIR": str(folder)}
     done = subprocess.run(
-        [sys.executable, "-c", _LOAD, str(archive), json.dumps(limit)],
+        [sys.executable, "-c", _LOAD, str(archive), json.dumps(limit), str(library or "")],
         env=environment,
         capture_output=True,
         text=True,
@@ -300,7 +320,39 @@ def test_files_that_cannot_grow_are_one_warning(archive: Path, tmp_path: Path, l
     assert "takes no entries" in told[0]
     assert cache.info().entries == {}
     assert run(archive, cache.folder).stderr == ""
-    assert cache.info().entries == {"kernels": 1, "programs": 1}
+    assert cache.info().entries == {"kernels": 1, "host-programs": 1}
+
+
+def test_a_package_without_files_is_one_warning(archive: Path, tmp_path: Path) -> None:
+    """As in a zip archive that Python imports from."""
+    package = Path(iwh.__file__).parent
+    library = tmp_path / "library.zip"
+    with zipfile.ZipFile(library, "w") as file:
+        for one in package.rglob("*.py"):
+            file.write(one, one.relative_to(package.parent))
+    told = run(archive, tmp_path / "cache", library=library).stderr.splitlines()
+    assert len(told) == 1
+    assert "in no folder" in told[0]
+    assert not (tmp_path / "cache").exists()
+
+
+@pytest.mark.parametrize("folder", ["cache", "engine", "vm", "wasm"])
+def test_other_code_of_the_same_size_and_time_has_another_identity(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, folder: str
+) -> None:
+    package = Path(iwh.__file__).parent
+    for one in ("cache", "engine", "vm", "wasm"):
+        shutil.copytree(package / one, tmp_path / one, ignore=shutil.ignore_patterns("*.pyc"))
+    monkeypatch.setattr(sources, "_PACKAGE", str(tmp_path))
+    before = sources._digest()
+    assert before == sources._IDENTITY, "where it lies says nothing"
+    file = next((tmp_path / folder).glob("*.py"))
+    status = file.stat()
+    contents = bytearray(file.read_bytes())
+    contents[5] ^= 1
+    file.write_bytes(contents)
+    os.utime(file, ns=(status.st_atime_ns, status.st_mtime_ns))
+    assert sources._digest() != before
 
 
 def _user_entries() -> dict[str, int]:

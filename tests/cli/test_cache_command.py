@@ -58,10 +58,10 @@ def test_info_and_clear(
     assert json.loads(run("cache", "info", "--json").stdout)["entries"] == {}
     assert run(*command).returncode == 0
     document = json.loads(run("cache", "info", "--json").stdout)
-    assert document["entries"] == {"kernels": 1, "programs": 1}
+    assert document["entries"] == {"kernels": 1, "host-programs": 1}
     assert (document["folder"], document["enabled"], document["cause"]) == (str(folder), True, None)
     text = run("cache", "info").stdout
-    assert "entries: 1 kernels, 1 programs" in text
+    assert "entries: 1 host-programs, 1 kernels" in text
     assert "state:   on" in text
     cleared = json.loads(run("cache", "clear", "--json").stdout)
     assert cleared == {
