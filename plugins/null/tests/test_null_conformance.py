@@ -27,6 +27,8 @@ class TestNull(ConformanceSuite):
         "test_instance_use_after_close": _RUNS_NOTHING,
         "test_many_instances_come_and_go": _RUNS_NOTHING,
         "test_closing_one_instance_leaves_the_other": _RUNS_NOTHING,
+        "test_closed_instances_and_code_are_given_back": _RUNS_NOTHING,
+        "test_all_instances_grow_with_the_memory": _RUNS_NOTHING,
         "test_memory_grows_on_several_threads": _RUNS_NOTHING,
         "test_threads_on_memories_of_their_own": _RUNS_NOTHING,
     }
