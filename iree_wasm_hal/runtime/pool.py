@@ -15,17 +15,15 @@ from iree_wasm_hal.runtime.background import Background
 from iree_wasm_hal.runtime.face import FunctionFace, ModuleFace
 from iree_wasm_hal.runtime.loader import load
 from iree_wasm_hal.runtime.source import Source, open_source
+from iree_wasm_hal.runtime.turns import Turns
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Sequence
 
     from iree_wasm_hal.engine.contract import Engine, EngineInfo
     from iree_wasm_hal.hal.call import Call
 
 __all__ = ["ModulePool", "PoolFunction", "load_pool"]
-
-_SLICE_S = 0.02
-"""Between two looks at whether a call that waits was cancelled."""
 
 _AnyModule = ModuleFace[Any]
 
@@ -52,19 +50,26 @@ class PoolFunction(FunctionFace):
         return self._functions[0]._begin(timeout)
 
     def _perform(self, call: Call, arguments: tuple[object, ...], *, copy: bool) -> Any:
-        with self._pool._free_module(call) as index:
+        def use(index: int) -> Any:
+            self._pool._check_open()
             return self._functions[index]._perform(call, arguments, copy=copy)
 
+        return self._pool._turns.run(call, use)
+
     def _perform_raw(self, call: Call, arguments: tuple[object, ...]) -> tuple[object, ...]:
-        with self._pool._free_module(call) as index:
+        def use(index: int) -> tuple[object, ...]:
+            self._pool._check_open()
             return self._functions[index]._perform_raw(call, arguments)
+
+        return self._pool._turns.run(call, use)
 
 
 class ModulePool(ModuleFace[PoolFunction]):
     """The same program in several modules, each with a memory of its own.
 
     Made by ``load_pool``. Thread-safe: as many calls run at once as there are modules, and more of
-    them wait; each runs on any one, so state that a program keeps between calls is of no use here.
+    them wait, the first for the first that is free; each runs on any one, so state that a program
+    keeps between calls is of no use here.
 
     Attributes:
         modules: What the calls run on. Each has its own ``device``.
@@ -74,8 +79,7 @@ class ModulePool(ModuleFace[PoolFunction]):
         self.modules = tuple(modules)
         self._cleanup = cleanup
         self._lock = threading.Lock()
-        self._free = [*range(len(self.modules))]
-        self._free_count = threading.Semaphore(len(self.modules))
+        self._turns = Turns(len(self.modules))
         self._background = Background(max_threads=len(self.modules))
         self._is_closed = False
         functions = {
@@ -121,24 +125,9 @@ class ModulePool(ModuleFace[PoolFunction]):
         self._background.close()
         self._cleanup.close()
 
-    @contextlib.contextmanager
-    def _free_module(self, call: Call) -> Iterator[int]:
-        """The index of a module that runs nothing, for the body alone."""
-        while not self._free_count.acquire(timeout=min(_SLICE_S, call.left)):
-            call.check()
-        try:
-            with self._lock:
-                if self._is_closed:
-                    raise ClosedError(f"use of the pool of module {self.name!r} after its close()")
-                # The one that ran last: its memory is in the processor's caches.
-                index = self._free.pop()
-            try:
-                yield index
-            finally:
-                with self._lock:
-                    self._free.append(index)
-        finally:
-            self._free_count.release()
+    def _check_open(self) -> None:
+        if self._is_closed:
+            raise ClosedError(f"use of the pool of module {self.name!r} after its close()")
 
 
 def load_pool(source: Source, *, size: int, **options: Any) -> ModulePool:

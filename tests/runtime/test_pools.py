@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import sys
 import threading
 import time
 from typing import TYPE_CHECKING
@@ -14,6 +15,8 @@ import pytest
 import iree_wasm_hal as iwh
 from iree_wasm_hal.engine import Feature
 from iree_wasm_hal.hal.buffer_view import BufferView
+from iree_wasm_hal.hal.call import Call
+from iree_wasm_hal.runtime.turns import Turns
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -161,7 +164,7 @@ def test_a_call_that_waits_times_out(load_pool: LoadPool) -> None:
     pool = load_pool(1)
     thread = threading.Thread(target=in_threads, args=([lambda: pool.spin(-1)],))
     thread.start()
-    while pool._free:
+    while pool.modules[0]._caller.running is None:
         assert thread.is_alive()
     before = time.monotonic()
     with pytest.raises(iwh.CallTimeoutError, match=r"timeout of 0\.05 s"):
@@ -171,6 +174,78 @@ def test_a_call_that_waits_times_out(load_pool: LoadPool) -> None:
         pool.cancel()
     thread.join()
     assert pool.count_up() == 1
+
+
+def test_ctrl_c_anywhere_leaves_the_pool_whole() -> None:
+    """At every point where Python looks at signals between the start of a call and its end."""
+    turns = Turns(1)
+
+    def point_of(target: int) -> int:
+        """Interrupts a call at that point; the points that there were before."""
+        count = 0
+
+        def profile(frame: Any, event: str, argument: object) -> None:
+            nonlocal count
+            if event in ("call", "c_return") and frame.f_code.co_name != "point_of":
+                count += 1
+                if count == target:
+                    sys.setprofile(None)
+                    raise KeyboardInterrupt
+
+        sys.setprofile(profile)
+        try:
+            turns.run(Call(), lambda index: index)
+        finally:
+            sys.setprofile(None)
+        return count
+
+    total = point_of(0)
+    assert total > 5
+    for target in range(1, total + 1):
+        with pytest.raises(KeyboardInterrupt):
+            point_of(target)
+        results: list[int] = []
+
+        def again(into: list[int] = results) -> None:
+            into.append(turns.run(Call(LOOSE_S), lambda index: index))
+
+        again()
+        other = threading.Thread(target=again)
+        other.start()
+        other.join()
+        assert results == [0, 0], target
+
+
+def test_whoever_waits_first_is_next() -> None:
+    turns = Turns(1)
+    order: list[int] = []
+
+    def wait(number: int) -> None:
+        turns.run(Call(LOOSE_S), lambda _: order.append(number))
+
+    threads = [threading.Thread(target=wait, args=(number,)) for number in range(4)]
+
+    def start(_: int) -> None:
+        for count, thread in enumerate(threads, 1):
+            thread.start()
+            while len(turns._waiting) < count:
+                assert thread.is_alive()
+
+    turns.run(Call(), start)
+    wait(4)
+    for thread in threads:
+        thread.join()
+    assert order == [0, 1, 2, 3, 4]
+
+
+def test_a_call_inside_of_all_modules_is_refused(load_pool: LoadPool) -> None:
+    module = iwh.PyModule("gate")
+    pools: list[iwh.ModulePool] = []
+    module.function("meet", "0i_i")(lambda number: pools[number].meet(0))
+    pools.append(load_pool(2, modules=[module]))
+    with pytest.raises(iwh.InvocationError, match="on this very thread"):
+        pools[0].meet(0)
+    assert pools[0].count_up() == 1
 
 
 def test_cancel_ends_all_that_run(load_pool: LoadPool) -> None:
