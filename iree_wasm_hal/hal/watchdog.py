@@ -5,13 +5,14 @@ from __future__ import annotations
 import contextlib
 import math
 import os
+import sys
 import threading
 import time
 import weakref
 from typing import TYPE_CHECKING
 
 from iree_wasm_hal.engine.contract import Feature
-from iree_wasm_hal.errors import CallTimeoutError, EngineError, InterruptedCallError
+from iree_wasm_hal.errors import CallTimeoutError, EngineError, InterruptedCallError, LimitError
 from iree_wasm_hal.hal.call import THIS_THREAD, check_timeout
 from iree_wasm_hal.hal.threads import start_threads
 
@@ -32,7 +33,7 @@ class Watchdog:
     """Watches the one thing that a device's engine does at a time.
 
     ``begin`` and ``end`` stand around it. A thread of the watchdog's own ends what runs late; it
-    starts with the first call that has a time-out.
+    starts with the first call that has a time-out. No code of the application runs in it.
 
     Args:
         engine: Of the device.
@@ -69,7 +70,8 @@ class Watchdog:
         self._reset()
 
     def _reset(self) -> None:
-        # Re-entrant: a signal handler may cancel a call of the thread that it runs on.
+        # Re-entrant: a signal handler may cancel a call of the thread that it runs on. Taken itself
+        # and not through the condition, whose methods are Python's: Ctrl-C could end them half way.
         self._lock = threading.RLock()
         self._condition = threading.Condition(self._lock)
         self._call: Call | None = None
@@ -113,7 +115,7 @@ class Watchdog:
         Raises:
             EngineError: Something took the means of ending a kernel from the engine.
         """
-        with self._condition:
+        with self._lock:
             if self._call is not None and any(one is call for one in self._call.chain()):
                 self.cancel_all()
 
@@ -123,7 +125,7 @@ class Watchdog:
         Raises:
             EngineError: As ``cancel``.
         """
-        with self._condition:
+        with self._lock:
             if not self._is_working:
                 return
             try:
@@ -151,28 +153,29 @@ class Watchdog:
         """
         if os.getpid() != self._process_id:
             self._reset()
-        with self._condition:
+        with self._lock:
             self._pending[call] = call.due
             self._wake_by(call.due)
 
     def discard(self, call: Call) -> None:
         """Forgets what ``add`` was told. Idempotent."""
-        with self._condition:
+        with self._lock:
             self._pending.pop(call, None)
 
     def stop(self) -> None:
         """Lets the thread end. Idempotent."""
         if os.getpid() != self._process_id:
             return
-        with self._condition:
+        with self._lock:
             self._is_closed = True
-            self._condition.notify()
+            self._condition.notify_all()
 
     def close(self) -> None:
         """Ends the thread and waits for it. Idempotent."""
         self.stop()
-        if self._thread is not None and os.getpid() == self._process_id:
-            self._thread.join()
+        thread = self._thread
+        if os.getpid() == self._process_id and thread not in (None, threading.current_thread()):
+            thread.join()
 
     def _arm(self, call: Call | None) -> None:
         """Looks whether the call may begin, and begins to watch the clock."""
@@ -204,12 +207,12 @@ class Watchdog:
             start_threads([thread])
             self._thread = thread
         elif due < self._wake_at:
+            self._condition.notify()  # first: Ctrl-C in between may cost a second one
             self._wake_at = due
-            self._condition.notify()
 
     def _run(self) -> None:
         while not self._is_closed:
-            with self._condition:
+            with self._lock:
                 now = time.monotonic()
                 if self._due <= now:
                     self._due = now + _REPEAT_S
@@ -222,7 +225,7 @@ class Watchdog:
                     self._wake_at = min(self._due, *self._pending.values(), now + _LONGEST_S)
                     self._condition.wait(self._wake_at - now)
             for call in late:
-                _end_late(call)
+                _start_to_end(call)
 
     def _end_work(self) -> None:
         """Asks the work to end. Under the lock, so that it cannot hit later work."""
@@ -241,7 +244,27 @@ def _nothing() -> None:
     """Before anything is attached."""
 
 
+def _start_to_end(call: Call) -> None:
+    """Ends a late call in a thread of its own.
+
+    A user's code may wait for that end, and run as a part of it: it may raise, call something that
+    the watchdog must end, or close the device.
+    """
+    thread = threading.Thread(
+        target=_end_late, args=(call,), name="iree-wasm-late-call", daemon=True
+    )
+    try:
+        start_threads([thread])
+    except LimitError:
+        _end_late(call)  # better here than never
+
+
 def _end_late(call: Call) -> None:
     end, on_cancel = call.end, call.on_cancel
-    if end is not None and on_cancel is not None:
+    if end is None or on_cancel is None:
+        return
+    try:
         on_cancel(end)
+    except BaseException:  # the application's own; reported as that of any thread
+        arguments = threading.ExceptHookArgs((*sys.exc_info(), threading.current_thread()))
+        threading.excepthook(arguments)
