@@ -88,14 +88,18 @@ class Module(ModuleFace[Function]):
             Error: The program's own code for this failed, or took longer than the time-out that
                 ``load`` was given; the module is closed nevertheless.
         """
-        with self._caller.lock:
+        lock = self._caller.lock
+        with lock:
             if self._caller.is_closed:
                 return
             self._caller.is_closed = True
             self._caller.background.close()
             with inside(self._caller.begin(None)):
                 self._cleanup.close()
-        self._caller.background.join()
+        # Within a call of this thread, as a signal handler may be, those who wait for their turn
+        # would wait for this one: their threads end by themselves, after it.
+        if not lock._is_owned():  # type: ignore[attr-defined]  # as threading.Condition does
+            self._caller.background.join()
 
 
 def _is_async(context: Context, name: str) -> bool:

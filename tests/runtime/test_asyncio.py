@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
-from busy_modules import ENDLESS, F4, SCALAR
+from busy_modules import ENDLESS, F4, SCALAR, Background
 
 import iree_wasm_hal as iwh
 
@@ -259,3 +259,44 @@ SIMPLE = """
     return %0 : tensor<4xf32>
   }
 """
+
+
+def test_closed_within_a_call_while_others_wait(
+    bench: Bench, compile_wasm: Callable[..., Path]
+) -> None:
+    """As a signal handler of the thread that calls may do."""
+    native = iwh.PyModule("host")
+    waits, ended = threading.Event(), list[BaseException]()
+
+    async def wait_for_turn() -> None:
+        call = asyncio.ensure_future(outer.outer.aio(2))
+        await asyncio.sleep(0)  # its job is given to a thread
+        waits.set()
+        with pytest.raises(iwh.ClosedError) as caught:
+            await call
+        ended.append(caught.value)
+
+    other = threading.Thread(target=lambda: asyncio.run(wait_for_turn()), daemon=True)
+
+    @native.function("close", "0i_i")
+    def close(value: int) -> int:
+        other.start()
+        assert waits.wait(20)
+        outer.close()
+        return value
+
+    archive = compile_wasm(
+        """
+        func.func private @host.close(%a: i32) -> i32
+        func.func @outer(%a: i32) -> i32 {
+          %0 = call @host.close(%a) : (i32) -> i32
+          return %0 : i32
+        }
+        """,
+        SCALAR,
+    )
+    outer = iwh.load(archive, device=bench.device(), modules=[native])
+    calling = Background(lambda: outer.outer(1))
+    assert calling.join() == 1
+    other.join(20)
+    assert len(ended) == 1
