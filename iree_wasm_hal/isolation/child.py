@@ -163,13 +163,17 @@ class _Listener:
                 self._running = 0
 
     def _listen(self) -> None:
-        while packet := self._connection.recv(_LONGEST_QUESTION):
-            what, number = unpack_plain(packet)
-            if what == CANCEL:
-                self._cancel(number)
-            else:
-                self._connection.sendall(pack_plain((number, self._answer(what))))
-        os.killpg(0, signal.SIGKILL)  # whatever this process is doing, and all that it started
+        try:
+            while packet := self._connection.recv(_LONGEST_QUESTION):
+                what, number = unpack_plain(packet)
+                if what == CANCEL:
+                    self._cancel(number)
+                else:
+                    self._connection.sendall(pack_plain((number, self._answer(what))))
+        except OSError:  # it went with an answer unread, or before one
+            pass
+        finally:  # without this thread nobody would end the process
+            os.killpg(0, signal.SIGKILL)  # whatever it is doing, and all that it started
 
     def _cancel(self, number: int) -> None:
         with self._lock, contextlib.suppress(Error):  # the parent has another way then
