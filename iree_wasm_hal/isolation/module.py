@@ -206,8 +206,8 @@ class IsolatedModule(ModuleFace[IsolatedFunction]):
         if self._is_closed:
             raise ClosedError(f"use of module {self._start.name} after its close()")
         remote = self._remote
-        if remote is not None and not remote.process.is_alive:
-            remote.close()
+        if remote is not None and not (remote.is_usable and remote.process.is_alive):
+            remote.close()  # once more, where Ctrl-C came between its end and its successor
             remote = None
         if remote is None:
             remote = self._remote = self._start_process()

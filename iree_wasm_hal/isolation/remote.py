@@ -83,7 +83,8 @@ class RemoteModule:
         process: The child.
         description: Of the module, or None until ``wait_until_loaded`` saw it.
         engine: That the child has opened, or None until then.
-        is_usable: Whether it may be called; false once it ended or was ended.
+        is_usable: Whether it may be called; false once it ended or was ended, and from a request
+            to its reply, so that whatever interrupts a call leaves no child that is still at it.
     """
 
     def __init__(self, start: StartRequest, timeout: float | None) -> None:
@@ -145,6 +146,7 @@ class RemoteModule:
         """
         channel = self.process.channel
         self._number += 1
+        self.is_usable = False
         with self._killing():
             sent_length = channel.send(self._number, body, tensors)
             message, ending = self._wait_for_reply(call, function_name)
@@ -153,8 +155,10 @@ class RemoteModule:
             if not failed:
                 results = [unpack_value(one, message.memory) for one in content]
                 channel.trim_incoming(message.segment_length)
+                self.is_usable = True
                 return results
             error = unpack_error(content)
+            self.is_usable = True
         if ending is not None and isinstance(error, InterruptedCallError):
             raise ending from error
         raise error
@@ -185,10 +189,13 @@ class RemoteModule:
 
     def close(self) -> None:
         """Ends the child; waits until it has. Idempotent."""
-        self.is_usable = False
-        if self.description is None:  # it may be in the middle of something long
+        if self.description is None or not self.is_usable:  # in the middle of something long
             self.process.kill()
-        self.process.close()
+        self.is_usable = False
+        with contextlib.suppress(OSError):  # it was closed before
+            self.process.control.shutdown(socket.SHUT_RD)  # for a thread that waits for an answer
+        with self._control_lock:  # which would go on to read whatever gets the descriptor next
+            self.process.close()
 
     def _kill(self) -> None:
         self.is_usable = False
@@ -204,6 +211,7 @@ class RemoteModule:
         try:
             yield
         except (ConnectionError, LimitError):  # nothing was sent
+            self.is_usable = True
             raise
         except BaseException:
             self._kill()

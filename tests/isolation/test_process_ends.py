@@ -6,6 +6,7 @@ import asyncio
 import gc
 import os
 import resource
+import select
 import signal
 import subprocess
 import sys
@@ -19,6 +20,11 @@ import pytest
 from system_processes import children_of, open_descriptors, resident_bytes, wait_until_gone
 
 import iree_wasm_hal as iwh
+from iree_wasm_hal.isolation import remote as remote_module
+from iree_wasm_hal.isolation.channel import socket_pair
+from iree_wasm_hal.isolation.protocol import STATISTICS
+from iree_wasm_hal.isolation.remote import RemoteModule
+from iree_wasm_hal.isolation.replies import pack_plain
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -115,6 +121,93 @@ def test_a_child_that_stops_is_ended(load_isolated: LoadIsolated) -> None:
     with pytest.raises(iwh.CallTimeoutError, match="process was ended"):
         module.count_up(timeout=0.1)
     wait_until_gone(process_id)
+    assert module.count_up() == 1
+
+
+def test_a_question_without_an_answer_leaves_the_call_alone(
+    load_isolated: LoadIsolated, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(remote_module, "_QUERY_S", 0.05)
+    module = load_isolated()
+    monkeypatch.undo()
+
+    def ask(child: int) -> None:
+        os.kill(child, signal.SIGSTOP)
+        with pytest.raises(iwh.CallTimeoutError, match=r"did not answer within"):
+            _ = module.statistics
+        os.kill(child, signal.SIGCONT)
+        module.cancel()
+
+    process_id = process_of(module)
+    assert type(while_running(module, ask)) is iwh.InterruptedCallError
+    assert (process_of(module), module.start_count) == (process_id, 1)
+    np.testing.assert_array_equal(module.spin(AT_ONCE), AT_ONCE)
+
+
+LISTENER = """
+import socket, sys, threading
+from iree_wasm_hal.isolation.child import _Listener
+_Listener(socket.socket(fileno=int(sys.argv[1])))
+threading.Event().wait()
+"""
+
+
+def test_a_parent_that_goes_before_it_read_an_answer_takes_its_child_along() -> None:
+    ours, theirs = socket_pair()
+    with (
+        ours,
+        theirs,
+        subprocess.Popen(
+            [sys.executable, "-c", LISTENER, str(theirs.fileno())],
+            pass_fds=[theirs.fileno()],
+            start_new_session=True,
+        ) as child,
+    ):
+        try:
+            theirs.close()
+            ours.sendall(pack_plain((STATISTICS, 1)))
+            assert select.select([ours], [], [], LOOSE_S)[0]
+            ours.close()  # with the answer in it: the child gets ECONNRESET, and no end
+            assert child.wait(LOOSE_S) == -signal.SIGKILL
+        finally:
+            child.kill()
+
+
+def test_ctrl_c_between_a_child_and_its_successor(
+    load_isolated: LoadIsolated, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    module = load_isolated()
+
+    def interrupt(*_: object) -> Any:
+        raise KeyboardInterrupt
+
+    def begin_to_kill(remote: RemoteModule) -> None:  # it takes a while
+        remote.is_usable = False
+
+    monkeypatch.setattr(RemoteModule, "_wait_for_reply", interrupt)
+    monkeypatch.setattr(RemoteModule, "_kill", begin_to_kill)
+    monkeypatch.setattr(iwh.IsolatedModule, "_replace", interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        module.count_up()
+    monkeypatch.undo()
+    assert module.count_up() == 1
+
+
+def test_ctrl_c_before_the_child_of_a_call_is_ended(
+    load_isolated: LoadIsolated, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The call goes on in the child, and no answer to it is one to the next call."""
+    module = load_isolated()
+
+    def interrupt(*_: object) -> Any:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(RemoteModule, "_wait_for_reply", interrupt)
+    monkeypatch.setattr(RemoteModule, "_kill", interrupt)
+    monkeypatch.setattr(iwh.IsolatedModule, "_replace", interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        module.count_up()
+    monkeypatch.undo()
     assert module.count_up() == 1
 
 
