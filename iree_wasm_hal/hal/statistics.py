@@ -56,7 +56,8 @@ class Counters:
 
     Attributes:
         lock: Held to change the byte counts, which several threads do at once; the others change
-            under the device's lock only.
+            under the device's lock only. Re-entrant: a signal handler may come in between, but
+            never between the reading and the writing of a count.
     """
 
     __slots__ = (
@@ -71,7 +72,7 @@ class Counters:
     )
 
     def __init__(self) -> None:
-        self.lock = threading.Lock()
+        self.lock = threading.RLock()
         self.submissions = 0
         self.engine_calls = 0
         self.executable_switches = 0

@@ -9,9 +9,13 @@ from typing import TYPE_CHECKING
 
 from iree_wasm_hal.engine.contract import LOW_MEMORY_BYTE_LENGTH
 from iree_wasm_hal.errors import LimitError
+from iree_wasm_hal.hal.patient_lock import PatientLock
 from iree_wasm_hal.hal.statistics import MemoryStatistics
+from iree_wasm_hal.status import StatusCode, invocation_error
 
 if TYPE_CHECKING:
+    from _thread import RLock
+
     from iree_wasm_hal.hal.guest_memory import GuestMemory
 
 __all__ = ["ALIGNMENT", "Block", "Suballocator"]
@@ -43,7 +47,11 @@ class Suballocator:
 
     A freed block first waits in the cache of its exact size, because a program asks for the same
     sizes on every call; cached blocks are merged with their neighbours as soon as no free range
-    is large enough. Thread-safe.
+    is large enough. Thread-safe. Growing the memory may wait for a running kernel; whoever needs no
+    growth does not wait for that, and a call that waits for another's growth can be ended.
+
+    A signal handler of Python's may interrupt an allocation half way; what it asks for then is
+    refused with InvocationError, FAILED_PRECONDITION.
     """
 
     __slots__ = (
@@ -52,6 +60,7 @@ class Suballocator:
         "_cache",
         "_end",
         "_fresh_allocations",
+        "_growing",
         "_growths",
         "_live",
         "_lock",
@@ -64,7 +73,8 @@ class Suballocator:
 
     def __init__(self, memory: GuestMemory) -> None:
         self._memory = memory
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()  # never taken twice; short, and held without the engine
+        self._growing = PatientLock()  # taken before _lock
         self._retired: deque[int] = deque()
         self._cache: dict[int, list[int]] = {}  # byte length -> starts
         self._live: dict[int, int] = {}  # start -> byte length
@@ -87,24 +97,37 @@ class Suballocator:
 
         Raises:
             LimitError: The memory cannot hold it: not below its limit, or not on this machine.
+            InvocationError: FAILED_PRECONDITION, in a signal handler.
+            InterruptedCallError: This thread's call ended while another's growth waited.
         """
         size = (byte_length + 63) & -64 or 64
         if alignment > ALIGNMENT:
             return self._allocate_aligned(size, alignment)
-        with self._lock:
-            if self._retired:
-                self._drain()
-            cached = self._cache.get(size)
-            start = cached.pop() if cached else self._take(size)
-            self._live[start] = size
-            used = self._used + size
-            self._used = used
-            if used > self._peak:  # noqa: PLR1730 - max() is a call on the hot path
-                self._peak = used
-        return Block(start, size, self._retired)
+        lock = self._lock
+        while True:
+            if lock._is_owned():  # type: ignore[attr-defined]  # as threading.Condition does
+                _check_not_inside(lock)
+            with lock:
+                if self._retired:
+                    self._drain()
+                cached = self._cache.get(size)
+                start = cached.pop() if cached else self._take(size)
+                if start is not None:
+                    self._live[start] = size
+                    used = self._used + size
+                    self._used = used
+                    if used > self._peak:  # noqa: PLR1730 - max() is a call on the hot path
+                        self._peak = used
+                    return Block(start, size, self._retired)
+            self._grow(size)
 
     def statistics(self) -> MemoryStatistics:
-        """Takes the figures; what is cached for reuse stays so."""
+        """Takes the figures; what is cached for reuse stays so, and nobody's growth is waited for.
+
+        Raises:
+            InvocationError: FAILED_PRECONDITION, in a signal handler.
+        """
+        _check_not_inside(self._lock)
         with self._lock:
             if self._retired:
                 self._drain()
@@ -124,17 +147,21 @@ class Suballocator:
         )
 
     def _allocate_aligned(self, size: int, alignment: int) -> Block:
-        with self._lock:
-            self._drain()
-            start = self._take(size + alignment - ALIGNMENT)
-            end = start + size + alignment - ALIGNMENT
-            aligned = -(-start // alignment) * alignment
-            self._insert(start, aligned - start)
-            self._insert(aligned + size, end - aligned - size)
-            self._live[aligned] = size
-            self._used += size
-            self._peak = max(self._peak, self._used)
-        return Block(aligned, size, self._retired)
+        needed = size + alignment - ALIGNMENT
+        while True:
+            _check_not_inside(self._lock)
+            with self._lock:
+                self._drain()
+                start = self._take(needed)
+                if start is not None:
+                    aligned = -(-start // alignment) * alignment
+                    self._insert(start, aligned - start)
+                    self._insert(aligned + size, start + needed - aligned - size)
+                    self._live[aligned] = size
+                    self._used += size
+                    self._peak = max(self._peak, self._used)
+                    return Block(aligned, size, self._retired)
+            self._grow(needed)
 
     def _drain(self) -> None:
         """Frees the blocks whose last reference went."""
@@ -159,15 +186,19 @@ class Suballocator:
                 self._insert(starts.pop(), size)
         self._cache.clear()
 
-    def _take(self, size: int) -> int:
-        """Takes the smallest free range that holds ``size`` bytes; grows the memory for it."""
+    def _find(self, size: int) -> int | None:
+        """The position in ``_sorted`` of the smallest free range that holds ``size`` bytes."""
         index = bisect_left(self._sorted, (size, 0))
         if index == len(self._sorted) and self._merging_helps(size):
             self._flush_cache()
             index = bisect_left(self._sorted, (size, 0))
-        if index == len(self._sorted):
-            self._grow(size)
-            index = bisect_left(self._sorted, (size, 0))
+        return index if index < len(self._sorted) else None
+
+    def _take(self, size: int) -> int | None:
+        """Takes the smallest free range that holds ``size`` bytes; None if there is none."""
+        index = self._find(size)
+        if index is None:
+            return None
         free_size, start = self._sorted.pop(index)
         del self._by_start[start], self._by_end[start + free_size]
         if free_size > size:
@@ -220,26 +251,50 @@ class Suballocator:
         del self._sorted[bisect_left(self._sorted, (size, start))]
 
     def _grow(self, size: int) -> None:
-        tail = self._by_end.get(self._end, self._end)  # the free range at the end counts too
-        try:
-            self._memory.grow_to(tail + size)
-        except LimitError as error:
-            limit = self._memory.limit - LOW_MEMORY_BYTE_LENGTH
-            raise LimitError(
-                f"out of linear memory: {size} bytes asked for, {self._used} of {limit} in use"
-                f" (largest free block: {self._sorted[-1][0] if self._sorted else 0} bytes,"
-                f" memory now {self._memory.byte_length} bytes); raise max_memory_bytes,"
-                " release outputs, or use a smaller batch",
-                name="linear memory",
-                asked=size,
-                allowed=limit,
-            ) from error
-        self._growths += 1
-        self._extend(self._memory.byte_length)
+        """Makes the memory larger, until a free range holds ``size`` bytes.
+
+        Another thread may take that range before the caller does.
+        """
+        _check_not_inside(self._growing)
+        with self._growing:
+            with self._lock:
+                self._drain()
+                if self._cache.get(size) or self._find(size) is not None:
+                    return  # another thread made room meanwhile
+                tail = self._by_end.get(self._end, self._end)  # a free range at the end counts too
+                used, largest = self._used, self._sorted[-1][0] if self._sorted else 0
+            try:
+                self._memory.grow_to(tail + size)
+            except LimitError as error:
+                raise self._out_of_memory(size, used, largest) from error
+            with self._lock:
+                self._growths += 1
+                self._extend(self._memory.byte_length)
+
+    def _out_of_memory(self, size: int, used: int, largest: int) -> LimitError:
+        limit = self._memory.limit - LOW_MEMORY_BYTE_LENGTH
+        return LimitError(
+            f"out of linear memory: {size} bytes asked for, {used} of {limit} in use"
+            f" (largest free block: {largest} bytes, memory now {self._memory.byte_length} bytes);"
+            " raise max_memory_bytes, release outputs, or use a smaller batch",
+            name="linear memory",
+            asked=size,
+            allowed=limit,
+        )
 
     def _extend(self, end: int) -> None:
         start, self._end = self._end, max(end, self._end)
         self._insert(start, self._end - start)
+
+
+def _check_not_inside(lock: RLock) -> None:
+    """Checks that this thread is not within: a signal handler would find the state half changed."""
+    if lock._is_owned():  # type: ignore[attr-defined]  # as threading.Condition does
+        raise invocation_error(
+            StatusCode.FAILED_PRECONDITION,
+            "the device's allocator is at work on this very thread; a signal handler must leave the"
+            " device alone until that is over",
+        )
 
 
 def _merged(ranges: list[tuple[int, int]]) -> list[tuple[int, int]]:

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import itertools
 import random
+import signal
+import threading
+from typing import TYPE_CHECKING
 
 import pytest
 from hypothesis import settings
@@ -11,9 +14,14 @@ from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, invariant, rule
 
 from iree_wasm_hal.engine.contract import LOW_MEMORY_BYTE_LENGTH, PAGE_SIZE, MemoryType
-from iree_wasm_hal.errors import LimitError
+from iree_wasm_hal.errors import CallTimeoutError, InvocationError, LimitError
+from iree_wasm_hal.hal.call import Call, inside
 from iree_wasm_hal.hal.guest_memory import GuestMemory
+from iree_wasm_hal.hal.statistics import Counters
 from iree_wasm_hal.hal.suballocator import Suballocator
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 
 class HostMemory:
@@ -207,3 +215,109 @@ def test_fresh_allocations_and_growths_are_counted() -> None:
         suballocator.allocate(LIMIT)
     assert suballocator.statistics().growths == 1
     held.clear()
+
+
+def test_growth_that_waits_for_a_kernel_holds_nobody_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    suballocator = make()
+    growing, kernel_ends = threading.Event(), threading.Event()
+    grow = HostMemory.grow
+
+    def wait_and_grow(memory: HostMemory, delta_page_count: int) -> None:
+        growing.set()
+        assert kernel_ends.wait(60)
+        grow(memory, delta_page_count)
+
+    monkeypatch.setattr(HostMemory, "grow", wait_and_grow)
+    grown: list[object] = []
+    grower = threading.Thread(target=lambda: grown.append(suballocator.allocate(3 * PAGE_SIZE)))
+    grower.start()
+    try:
+        assert growing.wait(60)
+        seen: list[object] = []
+
+        def others() -> None:
+            seen.append(suballocator.statistics().capacity)
+            held = suballocator.allocate(100)
+            seen.append(suballocator.statistics().used)
+            del held
+            with inside(Call(0.05)), pytest.raises(CallTimeoutError):
+                suballocator.allocate(2 * PAGE_SIZE)
+            seen.append(suballocator.statistics().growths)
+
+        other = threading.Thread(target=others, daemon=True)
+        other.start()
+        other.join(30)
+        assert seen == [PAGE_SIZE, 128, 0]
+    finally:
+        kernel_ends.set()
+        grower.join()
+    assert len(grown) == 1
+    assert suballocator.statistics().growths == 1
+
+
+def test_many_threads_grow_at_once() -> None:
+    suballocator = make(max_page_count=256)
+    start = threading.Barrier(8)
+    blocks: list[tuple[int, object]] = []
+
+    def allocate() -> None:
+        start.wait()
+        for _ in range(30):
+            block = suballocator.allocate(PAGE_SIZE)
+            blocks.append((block.guest_ptr, block))
+
+    threads = [threading.Thread(target=allocate) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len({guest_ptr for guest_ptr, _ in blocks}) == 240
+    assert all(guest_ptr % PAGE_SIZE == 0 for guest_ptr, _ in blocks)
+    assert suballocator.statistics().used == 240 * PAGE_SIZE
+
+
+@pytest.mark.parametrize("alignment", [64, 4096])
+def test_a_signal_handler_finds_it_at_work(alignment: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    suballocator = make()
+    uses: list[Callable[[], object]] = [
+        suballocator.statistics,
+        lambda: suballocator.allocate(10, alignment),
+    ]
+    refused: list[str] = []
+
+    def handle(_number: int, _frame: object) -> None:
+        for use in uses:
+            with pytest.raises(InvocationError, match="a signal handler must leave") as caught:
+                use()
+            refused.append(caught.value.status)
+
+    take = Suballocator._take
+
+    def interrupted(self: Suballocator, size: int) -> int | None:
+        signal.raise_signal(signal.SIGUSR1)
+        return take(self, size)
+
+    monkeypatch.setattr(Suballocator, "_take", interrupted)
+    before = signal.signal(signal.SIGUSR1, handle)
+    try:
+        block = suballocator.allocate(100, alignment)
+    finally:
+        signal.signal(signal.SIGUSR1, before)
+    assert refused == ["FAILED_PRECONDITION"] * 2
+    assert block.guest_ptr % alignment == 0
+    assert suballocator.statistics().used == 128
+
+
+def test_a_signal_handler_may_count() -> None:
+    counters = Counters()
+
+    def count() -> None:
+        with counters.lock:  # and a handler comes here, which copies bytes as well
+            with counters.lock:
+                counters.bytes_to_device += 1
+            counters.bytes_to_device += 2
+
+    thread = threading.Thread(target=count, daemon=True)
+    thread.start()
+    thread.join(30)
+    assert counters.snapshot().bytes_to_device == 3
