@@ -10,6 +10,7 @@ import numpy as np
 
 from iree_wasm_hal.engine.contract import PAGE_SIZE, Engine, Memory, MemoryType
 from iree_wasm_hal.errors import ClosedError, LimitError
+from iree_wasm_hal.hal.huge_pages import advise_huge_pages
 
 __all__ = ["GuestArray", "GuestMemory"]
 
@@ -90,6 +91,10 @@ class GuestMemory:
                 raise
             self.memory.grow(needed - page_count)
         self._refresh()
+
+    def expect_use(self, guest_ptr: int, byte_length: int) -> None:
+        """Lets the system back a large range that is written soon with huge pages, if it can."""
+        advise_huge_pages(self.array[guest_ptr : guest_ptr + byte_length])
 
     def check_open(self) -> None:
         """Checks that ``view`` and ``array`` are there.

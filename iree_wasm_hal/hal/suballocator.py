@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from iree_wasm_hal.engine.contract import LOW_MEMORY_BYTE_LENGTH
 from iree_wasm_hal.errors import LimitError
+from iree_wasm_hal.hal.huge_pages import LARGE_BYTE_LENGTH
 from iree_wasm_hal.hal.patient_lock import PatientLock
 from iree_wasm_hal.hal.statistics import MemoryStatistics
 from iree_wasm_hal.status import StatusCode, invocation_error
@@ -204,6 +205,8 @@ class Suballocator:
         if free_size > size:
             self._add(start + size, free_size - size)
         self._fresh_allocations += 1
+        if size >= LARGE_BYTE_LENGTH:
+            self._memory.expect_use(start, size)
         return start
 
     def _merging_helps(self, size: int) -> bool:
