@@ -128,7 +128,7 @@ class _Countdown:
     __slots__ = ("_callback", "_left", "_lock")
 
     def __init__(self, count: int, callback: TimepointCallback) -> None:
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()  # re-entrant as the semaphores' own
         self._left = count
         self._callback = callback
 

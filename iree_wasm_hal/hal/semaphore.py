@@ -17,8 +17,10 @@ TimepointCallback = Callable[[BaseException | None], None]
 """Called once, with the failure or None, when a timepoint is reached or the semaphore fails."""
 
 # One lock for all semaphores: it is held for a few bytecodes at a time, and a lock per semaphore
-# would be most of a semaphore's cost.
-_lock = threading.Lock()
+# would be most of a semaphore's cost. Re-entrant: a signal handler may cancel calls while its
+# thread is in here. Handlers run after a call or a step of a loop, so what must not be torn apart
+# has neither.
+_lock = threading.RLock()
 
 
 class _Runner(threading.local):
@@ -32,8 +34,8 @@ class _Runner(threading.local):
         self.queue: deque[tuple[TimepointCallback, BaseException | None]] = deque()
         self.running = False
 
-    def run(self, callbacks: list[TimepointCallback], failure: BaseException | None) -> None:
-        self.queue.extend((callback, failure) for callback in callbacks)
+    def run(self, callbacks: list[tuple[TimepointCallback, BaseException | None]]) -> None:
+        self.queue.extend(callbacks)
         if self.running:
             return
         self.running = True
@@ -104,9 +106,8 @@ class Semaphore:
             self._payload = value
             if self._callbacks is None:
                 return
-            due = [callback for at, callback in self._callbacks if at <= value]
-            self._callbacks = [entry for entry in self._callbacks if entry[0] > value] or None
-        _runner.run(due, None)
+            due = self._take_due()
+        _runner.run(due)
 
     def fail(self, error: BaseException) -> None:
         """Fails the semaphore for good; the first failure stays."""
@@ -114,9 +115,10 @@ class Semaphore:
             if self._failure is not None:
                 return
             self._failure = error
-            due = [callback for _, callback in self._callbacks or ()]
-            self._callbacks = None
-        _runner.run(due, error)
+            if self._callbacks is None:
+                return
+            due = self._take_due()
+        _runner.run(due)
 
     def on_reached(self, value: int, callback: TimepointCallback) -> None:
         """Calls back when ``value`` is reached or the semaphore fails; at once if so already."""
@@ -153,13 +155,32 @@ class Semaphore:
 
         self.on_reached(value, callback)
         if not reached.wait(timeout):
-            self._forget(callback)
+            self._forget(value, callback)
             return False
         if self._failure is not None:
             raise self._failure
         return True
 
-    def _forget(self, callback: TimepointCallback) -> None:
+    def _take_due(self) -> list[tuple[TimepointCallback, BaseException | None]]:
+        """Takes out the callbacks whose time has come, with what they are told. Under the lock."""
+        due: list[tuple[TimepointCallback, BaseException | None]] = []
+        while True:
+            callbacks, self._callbacks = self._callbacks, None
+            payload, failure = self._payload, self._failure
+            later = []
+            for entry in callbacks or ():
+                if failure is not None or entry[0] <= payload:
+                    due.append((entry[1], failure))
+                else:
+                    later.append(entry)
+            if later:
+                self._callbacks = later if self._callbacks is None else later + self._callbacks
+            # A signal handler did not see those that were out.
+            if payload == self._payload and failure is self._failure:
+                return due
+
+    def _forget(self, value: int, callback: TimepointCallback) -> None:
         with _lock:
-            if self._callbacks is not None:
-                self._callbacks = [e for e in self._callbacks if e[1] is not callback] or None
+            callbacks = self._callbacks
+            if callbacks is not None and (value, callback) in callbacks:
+                callbacks.remove((value, callback))

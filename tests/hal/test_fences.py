@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import itertools
+import linecache
+import sys
 import threading
 import time
-from typing import TYPE_CHECKING
+from functools import partial
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
@@ -16,6 +19,9 @@ from iree_wasm_hal.hal.semaphore import Semaphore
 from iree_wasm_hal.status import StatusCode, error_from_status, status_of
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+    from types import FrameType
+
     from iree_wasm_hal.hal.device import Device
 
 U8 = np.dtype("uint8")
@@ -91,6 +97,78 @@ def test_callbacks_of_joined_fences_come_once() -> None:
     Fence([]).on_reached(calls.append)
     Fence([(b, 2)]).on_reached(calls.append)
     assert calls == [None, BROKEN, None, None]
+
+
+def in_time(use: Callable[[], object]) -> bool:
+    """Whether something ends, which may wait for a lock of its own thread."""
+    thread = threading.Thread(target=use, daemon=True)
+    thread.start()
+    thread.join(10)
+    return not thread.is_alive()
+
+
+class Interrupted(int):
+    """A payload at whose comparison a signal handler runs, once."""
+
+    def __new__(cls, value: int, handler: Callable[[], object]) -> Interrupted:
+        self = super().__new__(cls, value)
+        self.handlers = [handler]
+        return self
+
+    handlers: list[Callable[[], object]]
+
+    def __le__(self, other: int) -> bool:
+        while self.handlers:
+            self.handlers.pop()()
+        return int(self) <= other
+
+
+def test_a_signal_handler_may_use_the_semaphore_that_it_interrupts() -> None:
+    late: list[BaseException | None] = []
+    uses: list[tuple[Callable[[Semaphore], object], list[BaseException | None]]] = [
+        (lambda semaphore: semaphore.fail(BROKEN), [None, BROKEN, BROKEN]),
+        (lambda semaphore: semaphore.signal(2), [None, None]),
+        (lambda semaphore: semaphore.on_reached(3, late.append), [None]),
+        (lambda semaphore: semaphore.wait(4, 0.01), [None]),
+    ]
+    for use, expected in uses:
+        semaphore = Semaphore()
+        calls: list[BaseException | None] = []
+        semaphore.on_reached(Interrupted(1, partial(use, semaphore)), calls.append)
+        semaphore.on_reached(2, calls.append)
+        semaphore.on_reached(5, calls.append)
+        assert in_time(partial(semaphore.signal, 1))
+        assert calls == expected
+        if semaphore.failure is None:
+            semaphore.signal(5)
+            assert calls == [None] * 3
+    assert late == [None]
+
+
+def test_a_signal_handler_may_fail_the_fence_that_it_interrupts() -> None:
+    """It comes while the countdown of a joined fence is held."""
+    calls: list[BaseException | None] = []
+    a, b = Semaphore(), Semaphore()
+    Fence([(a, 1), (b, 1)]).on_reached(calls.append)
+
+    def interrupt(frame: FrameType, event: str, _argument: object) -> Any:
+        if frame.f_code.co_name != "reached":
+            return None
+        if event == "line" and "_left" in linecache.getline(
+            frame.f_code.co_filename, frame.f_lineno
+        ):
+            sys.settrace(None)
+            frame.f_trace = None
+            b.fail(BROKEN)
+            return None
+        return interrupt
+
+    def signal() -> None:
+        sys.settrace(interrupt)
+        a.signal(1)
+
+    assert in_time(signal)
+    assert calls == [BROKEN]
 
 
 def test_threads_block_until_a_fence_is_reached() -> None:
