@@ -11,6 +11,7 @@ import contextlib
 import os
 import struct
 import threading
+import weakref
 from typing import TYPE_CHECKING
 
 from iree_wasm_hal.errors import ClosedError, EngineError, InterruptedCallError, LimitError
@@ -66,6 +67,7 @@ class Helpers:
     """
 
     __slots__ = (
+        "__weakref__",
         "_block",
         "_error",
         "_eviction",
@@ -116,6 +118,7 @@ class Helpers:
             raise
         finally:
             threading.stack_size(previous)
+        _HELPERS.add(self)
 
     @property
     def are_here(self) -> bool:
@@ -125,6 +128,15 @@ class Helpers:
         anybody's guess, so the child goes on with one worker.
         """
         return os.getpid() == self._process_id
+
+    def step_aside(self) -> None:
+        """Makes parked helpers leave wasm, so that a forked child finds no lock held by them."""
+        if not self.are_here:
+            return
+        with self._lock:
+            while self._job is None and self._outside_count < len(self._workers):
+                self._request_eviction()
+                self._wake.wait(_LEAVE_S)
 
     def begin(self, submission: Submission) -> None:
         """Lets those who are not parked come; call ``end`` when the submission is over.
@@ -177,6 +189,7 @@ class Helpers:
     def close(self) -> None:
         """Ends the threads and waits for them. Idempotent."""
         self.stop()
+        _HELPERS.discard(self)
         for thread in self._threads:
             thread.join(_LEAVE_S)
             while thread.is_alive():
@@ -276,3 +289,15 @@ class Helpers:
         lines = [header, *[slot] * len(self._workers)]
         data = b"".join(line.ljust(MAILBOX_STRIDE, b"\0") for line in lines)
         self._memory.view[self.mailbox_ptr : self.mailbox_ptr + len(data)] = data
+
+
+_HELPERS: weakref.WeakSet[Helpers] = weakref.WeakSet()
+
+
+def _before_fork() -> None:
+    for helpers in [*_HELPERS]:
+        helpers.step_aside()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(before=_before_fork)

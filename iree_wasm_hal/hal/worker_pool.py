@@ -29,7 +29,8 @@ if TYPE_CHECKING:
 __all__ = ["WorkerPool"]
 
 _STOP_OFFSET = SUBMISSION_BLOCK.offset("stop")
-_STOP = struct.pack("<I", 1)
+_WORKER_COUNT_OFFSET = SUBMISSION_BLOCK.offset("worker_count")
+_STOP = _ONE = struct.pack("<I", 1)
 
 _STATUS_TEXT = {
     Status.BAD_COMMAND: "its opcode was overwritten; a kernel wrote outside its buffers",
@@ -165,16 +166,20 @@ class WorkerPool:
     def _run(self, submission: Submission) -> int | None:
         helpers = self._helpers
         if helpers is None or submission.max_workgroup_count <= 1 or not helpers.are_here:
-            return self._check_stop(self.workers[0].run(submission), submission)
+            return self._check_stop(self._run_alone(submission), submission)
         sharing = submission.sharing
         is_shared = sharing.is_worthwhile()
         start = time.perf_counter()
-        if is_shared:
-            result = self._run_shared(submission, helpers)
-        else:
-            result = self.workers[0].run(submission)
+        result = self._run_shared(submission, helpers) if is_shared else self._run_alone(submission)
         sharing.note(time.perf_counter() - start)
         return self._check_stop(result, submission)
+
+    def _run_alone(self, submission: Submission) -> int | None:
+        if self._helpers is not None:
+            # There is nobody to notify at the ends of phases, which is a call into the engine.
+            start = submission.submission_ptr + _WORKER_COUNT_OFFSET
+            self._memory.view[start : start + 4] = _ONE
+        return self.workers[0].run(submission)
 
     def _run_shared(self, submission: Submission, helpers: Helpers) -> int | None:
         result: int | None = None

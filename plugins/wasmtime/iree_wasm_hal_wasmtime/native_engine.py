@@ -68,10 +68,15 @@ class NativeEngines:
         return self.with_reservation(self.options.memory_reservation_byte_length)
 
     def for_memory(self, limits: MemoryLimits | None) -> NativeEngine:
-        """The one for a memory, or for a program that imports it."""
+        """The one for a memory, or for a program that imports it.
+
+        A maximum that nobody can reserve is no maximum: a program that allows it takes any memory.
+        """
         if limits is None or not limits.index64:
             return self.default()
-        needed = min(limits.max_page_count * PAGE_SIZE, LARGEST_RESERVATION_BYTE_LENGTH)
+        needed = limits.max_page_count * PAGE_SIZE
+        if needed > LARGEST_RESERVATION_BYTE_LENGTH:
+            needed = 0
         least = max(self.options.memory_reservation_byte_length, _LEAST_INDEX64_BYTE_LENGTH)
         return self.with_reservation(least if needed <= least else 1 << (needed - 1).bit_length())
 
