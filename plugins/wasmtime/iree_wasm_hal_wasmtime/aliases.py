@@ -15,6 +15,8 @@ from iree_wasm_hal_wasmtime.memory_creator import aliasing, raise_postponed
 from iree_wasm_hal_wasmtime.messages import take_error_message, take_trap
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from iree_wasm_hal.engine import MemoryType
     from iree_wasm_hal_wasmtime.store import Store
 
@@ -28,19 +30,26 @@ class Alias:
         base: Start of the region.
         byte_length: The memory's current size.
         capacity: What it can grow to without moving.
+        grow_region: Called with this alias and a size to bring the region to that size, if it is
+            smaller; gives a ``wasmtime_error_t *``, which is null if all went well.
     """
 
-    __slots__ = ("__weakref__", "base", "byte_length", "capacity")
+    __slots__ = ("__weakref__", "base", "byte_length", "capacity", "grow_region")
 
-    def __init__(self, base: Any, byte_length: int, capacity: int) -> None:
+    def __init__(
+        self, base: Any, byte_length: int, capacity: int, grow_region: Callable[[Alias, int], Any]
+    ) -> None:
         self.base = base
         self.byte_length = byte_length
         self.capacity = capacity
+        self.grow_region = grow_region
 
     def grow_to(self, byte_length: int) -> Any:
-        """Follows the region, which grew before."""
-        self.byte_length = byte_length
-        return ffi.NULL
+        """Follows the region, or takes it along where the program itself grows the memory."""
+        error = self.grow_region(self, byte_length)
+        if not error:
+            self.byte_length = byte_length
+        return error
 
 
 def memory_module(memory_type: MemoryType) -> bytes:

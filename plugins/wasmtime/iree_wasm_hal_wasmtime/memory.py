@@ -117,7 +117,8 @@ class UnsharedMemory(NativeMemory):
     ) -> None:
         super().__init__(library, engine, memory_type)
         self._module = module
-        self._capacity = memory_type.max_page_count * PAGE_SIZE
+        maximum = memory_type.max_page_count * PAGE_SIZE
+        self._capacity = min(maximum, engine.reservation_byte_length)
         self._lock = threading.Lock()
         self._aliases: weakref.WeakKeyDictionary[Store, Alias] = weakref.WeakKeyDictionary()
 
@@ -135,7 +136,14 @@ class UnsharedMemory(NativeMemory):
         """A new store with an alias of the memory."""
         store = Store(self._library, self._engine.pointer, self._lock)
         with self._lock:
-            alias = Alias(self.base, self.page_count() * PAGE_SIZE, self._capacity)
+            byte_length = self.page_count() * PAGE_SIZE
+            this = weakref.ref(self)  # the store keeps the memory, and with it what this needs
+
+            def grow_region(growing: Alias, new_byte_length: int) -> Any:
+                memory = this()
+                return ffi.NULL if memory is None else memory._grow_region(growing, new_byte_length)
+
+            alias = Alias(self.base, byte_length, self._capacity, grow_region)
             store.memory = add_alias(store, self._module.native(), alias)
             store.keep(self)
             self._aliases[store] = alias
@@ -145,6 +153,19 @@ class UnsharedMemory(NativeMemory):
         """Writes the import for ``wasmtime_instance_new``."""
         extern.kind = EXTERN_MEMORY
         extern.of.memory = store.memory[0]
+
+    def _grow_region(self, growing: Alias, byte_length: int) -> Any:
+        """Grows the region for a program's own ``memory.grow``, in a call that holds the lock."""
+        delta = byte_length // PAGE_SIZE - self.page_count()
+        if delta <= 0:
+            return ffi.NULL
+        reason = super().grow(delta)
+        if reason is not None:
+            return self._library.lib.wasmtime_error_new(reason.encode())
+        for store, alias in [*self._aliases.items()]:
+            if alias is not growing:
+                self._follow(store, alias)
+        return ffi.NULL
 
     def _follow(self, store: Store, alias: Alias) -> None:
         """Gives an alias the size of the region."""
