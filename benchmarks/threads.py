@@ -89,6 +89,7 @@ def in_turns(calls: dict[str, Call], rounds: int, pause_s: float = 0.0) -> dict[
     taken = 0.0
     for _ in range(rounds):
         for name, call in calls.items():
+            # The pause is part of what is measured: helpers fall asleep, the processor cools.
             time.sleep(max(pause_s, _REST * taken))
             taken = timed(call)
             samples[name].append(taken)
@@ -103,7 +104,7 @@ def in_a_row(calls: dict[str, Call], rounds: int) -> dict[str, float]:
             call()
             call()
             samples[name] += [timed(call) for _ in range(_IN_A_ROW)]
-            time.sleep(_ASLEEP_S)
+            time.sleep(_ASLEEP_S)  # the other call's helpers must not spin beside this one's
     return {name: statistics.median(values) for name, values in samples.items()}
 
 

@@ -98,7 +98,7 @@ def waking_s(engine: Engine) -> float:
         sleep, wake = sleeper.function("sleep"), waker.function("wake")
         for number in range(_WAKINGS):
             woken = threads.submit(sleep, number)
-            time.sleep(_ASLEEP_S)
+            time.sleep(_ASLEEP_S)  # what is measured is the waking of one that sleeps
             start = time.perf_counter()
             wake(number + 1)
             samples.append(time.perf_counter() - start)

@@ -114,7 +114,7 @@ class IsolatedModule(ModuleFace[IsolatedFunction]):
         try:
             self._remote = self._start_process()
             description = self._remote.wait_until_loaded(Call(), progress)
-        except BaseException:
+        except BaseException:  # Ctrl-C as well: the child must not outlive it; raised again
             self.close()
             raise
         self._engine = description.engine

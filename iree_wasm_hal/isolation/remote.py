@@ -213,7 +213,7 @@ class RemoteModule:
         except (ConnectionError, LimitError):  # nothing was sent
             self.is_usable = True
             raise
-        except BaseException:
+        except BaseException:  # Ctrl-C as well: a reply would be taken for the next call's
             self._kill()
             raise
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import gc
 import json
 import os
-import resource
 import shutil
 import subprocess
 import sys
@@ -310,7 +309,6 @@ def test_the_next_process_finds_them(archive: Path, tmp_path: Path) -> None:
     assert {file.name: file.stat().st_ino for file in cache.folder.iterdir()} == files
 
 
-@pytest.mark.skipif(not hasattr(resource, "RLIMIT_FSIZE"), reason="a POSIX matter")
 @pytest.mark.parametrize("limit", [0, 16, 1000])
 def test_files_that_cannot_grow_are_one_warning(archive: Path, tmp_path: Path, limit: int) -> None:
     """As on a full disk: nothing of the size of an entry can be written."""
