@@ -54,6 +54,14 @@ def open_descriptors() -> dict[str, str]:
     return found
 
 
+def opened_since(before: dict[str, str]) -> dict[str, str]:
+    """Those of this process's descriptors that ``before`` lacks.
+
+    One that is gone since is no fault: the collector may just have closed another test's.
+    """
+    return dict(open_descriptors().items() - before.items())
+
+
 def resident_bytes(process_id: int) -> int:
     """Memory that a process has in RAM."""
     lines = Path(f"/proc/{process_id}/status").read_text().splitlines()
