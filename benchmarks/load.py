@@ -96,7 +96,7 @@ def load_file(path: str, engine_name: str) -> dict[str, float]:
         times.append(time.perf_counter() - start - sum(compiling))
         if repeat == 0:
             peak = peak_bytes()
-            memory = module.device.allocator.statistics().peak
+            memory = module.device.allocator.statistics.peak
         module.close()
         del module
     return {

@@ -39,18 +39,20 @@ from iree_wasm_hal.errors import (
     MalformedWasmError,
     ParameterError,
     ProcessEndedError,
+    ResultTimeoutError,
     TrapError,
     WasmCompileError,
     WasmError,
 )
 
 if TYPE_CHECKING:
-    from iree_wasm_hal.cache.code_cache import CodeCache
+    from iree_wasm_hal.cache.code_cache import CacheInfo, CodeCache
     from iree_wasm_hal.compiler import compile  # noqa: A004 - the name that users call
     from iree_wasm_hal.engine import list_engines as engines
     from iree_wasm_hal.engine import open_engine
     from iree_wasm_hal.hal.device import Device
     from iree_wasm_hal.hal.fence import Fence
+    from iree_wasm_hal.hal.statistics import DeviceStatistics, MemoryStatistics
     from iree_wasm_hal.isolation.module import IsolatedModule
     from iree_wasm_hal.runtime.function import Function
     from iree_wasm_hal.runtime.invocation import Invocation
@@ -65,12 +67,14 @@ __all__ = [
     "ArgumentError",
     "BytecodeError",
     "BytecodeModule",
+    "CacheInfo",
     "CallError",
     "CallTimeoutError",
     "ClosedError",
     "CodeCache",
     "CompileError",
     "Device",
+    "DeviceStatistics",
     "EngineError",
     "EngineUnavailableError",
     "Error",
@@ -87,11 +91,13 @@ __all__ = [
     "LimitError",
     "LoadError",
     "MalformedWasmError",
+    "MemoryStatistics",
     "Module",
     "ModulePool",
     "ParameterError",
     "ProcessEndedError",
     "PyModule",
+    "ResultTimeoutError",
     "TrapError",
     "WasmCompileError",
     "WasmError",
@@ -104,12 +110,15 @@ __all__ = [
 
 _LAZY = {
     "BytecodeModule": ("iree_wasm_hal.vm.module", "BytecodeModule"),
+    "CacheInfo": ("iree_wasm_hal.cache.code_cache", "CacheInfo"),
     "CodeCache": ("iree_wasm_hal.cache.code_cache", "CodeCache"),
     "Device": ("iree_wasm_hal.hal.device", "Device"),
+    "DeviceStatistics": ("iree_wasm_hal.hal.statistics", "DeviceStatistics"),
     "Fence": ("iree_wasm_hal.hal.fence", "Fence"),
     "Function": ("iree_wasm_hal.runtime.function", "Function"),
     "Invocation": ("iree_wasm_hal.runtime.invocation", "Invocation"),
     "IsolatedModule": ("iree_wasm_hal.isolation.module", "IsolatedModule"),
+    "MemoryStatistics": ("iree_wasm_hal.hal.statistics", "MemoryStatistics"),
     "Module": ("iree_wasm_hal.runtime.module", "Module"),
     "ModulePool": ("iree_wasm_hal.runtime.pool", "ModulePool"),
     "PyModule": ("iree_wasm_hal.vm.native", "PyModule"),

@@ -20,6 +20,7 @@
     |   +-- TrapError                a kernel trapped
     |   +-- InterruptedCallError     a cancel ended the call
     |   |   +-- CallTimeoutError     its time-out did; a TimeoutError as well
+    |   +-- ResultTimeoutError       a call in flight has no results yet; a TimeoutError as well
     |   +-- ProcessEndedError        the child process of an isolated module ended during a call
     +-- LimitError                   a resource limit; says how much was asked and allowed
     +-- ClosedError                  use of something after its close()
@@ -52,6 +53,7 @@ __all__ = [
     "MalformedWasmError",
     "ParameterError",
     "ProcessEndedError",
+    "ResultTimeoutError",
     "TrapError",
     "WasmCompileError",
     "WasmError",
@@ -148,6 +150,10 @@ class InterruptedCallError(CallError):
 
 class CallTimeoutError(InterruptedCallError, TimeoutError):
     """A call took longer than its ``timeout``."""
+
+
+class ResultTimeoutError(CallError, TimeoutError):
+    """The results of a call in flight are not there yet; the call goes on."""
 
 
 class ProcessEndedError(CallError):

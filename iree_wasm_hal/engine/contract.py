@@ -152,10 +152,18 @@ class Memory(Protocol):
         """Current size in pages (64 KiB). Does not wait for a running call."""
         ...
 
+    @property
+    def growth_waits(self) -> bool:
+        """Whether ``grow`` waits for a call that runs on the memory.
+
+        The core then calls ``grow`` when none does: a wait within the engine cannot be ended.
+        """
+        ...
+
     def grow(self, delta_page_count: int) -> None:
         """Grows the memory; its base address never changes.
 
-        May wait for a call that runs on an unshared memory.
+        Waits for a call that runs on it only where ``growth_waits`` says so.
 
         Raises:
             LimitError: The declared maximum or the machine does not allow it.

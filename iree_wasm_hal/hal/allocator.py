@@ -102,6 +102,7 @@ class Allocator:
             counters.bytes_to_device += byte_length
         return Buffer(Allocation(memory, block), 0, byte_length)
 
+    @property
     def statistics(self) -> MemoryStatistics:
         """The linear memory now: bytes used, peak, limit, gaps, growths."""
-        return self._suballocator.statistics()
+        return self._suballocator.statistics

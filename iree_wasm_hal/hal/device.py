@@ -147,6 +147,7 @@ class Device(HostQueue):
         """Ends calls into the engine whose time is up."""
         return self._watchdog
 
+    @property
     def statistics(self) -> DeviceStatistics:
         """What the device did since it was created."""
         return self._counters.snapshot()
@@ -154,7 +155,7 @@ class Device(HostQueue):
     @property
     def memory(self) -> MemoryStatistics:
         """The linear memory now: bytes used, peak, limit, gaps, growths."""
-        return self._suballocator.statistics()
+        return self._suballocator.statistics
 
     def query_i64(self, category: str, key: str) -> tuple[bool, int]:
         """Answers ``hal.device.query``.

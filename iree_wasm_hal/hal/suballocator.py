@@ -122,8 +122,9 @@ class Suballocator:
                     return Block(start, size, self._retired)
             self._grow(size)
 
+    @property
     def statistics(self) -> MemoryStatistics:
-        """Takes the figures; what is cached for reuse stays so, and nobody's growth is waited for.
+        """The figures now; what is cached for reuse stays so, and nobody's growth is waited for.
 
         Raises:
             InvocationError: FAILED_PRECONDITION, in a signal handler.

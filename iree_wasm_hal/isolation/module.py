@@ -74,6 +74,7 @@ class IsolatedDevice:
         """As ``Device.memory``."""
         return MemoryStatistics(**self._module._query(MEMORY))
 
+    @property
     def statistics(self) -> DeviceStatistics:
         """As ``Device.statistics``: since the process was started."""
         return DeviceStatistics(**self._module._query(STATISTICS))
@@ -129,7 +130,7 @@ class IsolatedModule(ModuleFace[IsolatedFunction]):
     @property
     def statistics(self) -> DeviceStatistics:
         """What the device counted since the process was started."""
-        return self.device.statistics()
+        return self.device.statistics
 
     @property
     def process_id(self) -> int | None:

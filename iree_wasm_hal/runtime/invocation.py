@@ -7,7 +7,7 @@ import contextlib
 import time
 from typing import TYPE_CHECKING, Any
 
-from iree_wasm_hal.errors import CallError
+from iree_wasm_hal.errors import ResultTimeoutError
 from iree_wasm_hal.vm.modules.hal.fences import wait_for
 
 if TYPE_CHECKING:
@@ -16,11 +16,7 @@ if TYPE_CHECKING:
     from iree_wasm_hal.hal.call import Call
     from iree_wasm_hal.hal.fence import Fence
 
-__all__ = ["Invocation", "ResultTimeoutError"]
-
-
-class ResultTimeoutError(CallError, TimeoutError):
-    """The results of a call in flight are not there yet."""
+__all__ = ["Invocation"]
 
 
 class Invocation:

@@ -65,7 +65,7 @@ class Module(ModuleFace[Function]):
     @property
     def statistics(self) -> DeviceStatistics:
         """What the device counted since it was created."""
-        return self.device.statistics()
+        return self.device.statistics
 
     def cancel(self) -> None:
         """Ends the call that runs now, and those in flight, with InterruptedCallError.

@@ -120,20 +120,20 @@ def test_any_layout_is_uploaded_dense(
 
 
 def test_an_array_keeps_its_allocation_alive(device: Device) -> None:
-    used = device.allocator.statistics().used
+    used = device.allocator.statistics.used
     view = upload(device, np.arange(1000, dtype="int32"))
     array = view.to_numpy()
     derived = array.reshape(10, 100)[3, ::2]
     del view, array
     noise = [upload(device, np.full(1000, -1, "int32")) for _ in range(4)]
     np.testing.assert_array_equal(derived, np.arange(300, 400, 2))
-    assert device.allocator.statistics().used == used + 5 * 4032
+    assert device.allocator.statistics.used == used + 5 * 4032
     del noise, derived
-    assert device.allocator.statistics().used == used
+    assert device.allocator.statistics.used == used
 
 
 def test_reference_counting_alone_frees(device: Device) -> None:
-    used = device.allocator.statistics().used
+    used = device.allocator.statistics.used
     gc.disable()
     try:
         for _ in range(100):
@@ -143,7 +143,7 @@ def test_reference_counting_alone_frees(device: Device) -> None:
             fence = Fence()
             device.queue_fill(None, fence, view.buffer, 0, 8, 0, 8)
         del view
-        assert device.allocator.statistics().used == used
+        assert device.allocator.statistics.used == used
     finally:
         gc.enable()
 
@@ -183,7 +183,7 @@ def test_ownership_counts_as_iree_has_them(device: Device) -> None:
 
 
 def test_use_after_queue_dealloca(device: Device) -> None:
-    used = device.allocator.statistics().used
+    used = device.allocator.statistics.used
     buffer = device.queue_alloca(None, None, 0, 0, 4096)
     part = buffer.subspan(16, 16)
     device.queue_fill(None, None, buffer, 0, 4096, 5, 1)
@@ -205,7 +205,7 @@ def test_use_after_queue_dealloca(device: Device) -> None:
     device.queue_fill(None, None, other, 0, 4096, 9, 1)
     np.testing.assert_array_equal(array, 5)
     del array, other
-    assert device.allocator.statistics().used == used
+    assert device.allocator.statistics.used == used
 
 
 def test_dealloca_of_other_buffers_is_only_a_barrier(device: Device) -> None:
@@ -255,7 +255,7 @@ def test_files_read_into_buffers(device: Device, tmp_path: Path) -> None:
         in_memory.close()
     device.queue_write(None, None, buffer, 20, in_range, 0, 60)
     assert path.read_bytes()[256:316] == path.read_bytes()[10:70]
-    statistics = device.statistics()
+    statistics = device.statistics
     assert statistics.bytes_to_device == 200 + 120
     assert statistics.bytes_from_device == 60
     path.write_bytes(b"short")

@@ -183,7 +183,7 @@ def test_command_sequences_do_what_numpy_does(
         recorded.execution_barrier()
     recorded.finalize()
     bindings = [(buffer, 0, SIZE) for buffer in hal_buffers]
-    before = device.statistics()
+    before = device.statistics
     for _ in range(repeat):
         device.queue_execute(None, None, recorded, bindings)
         for command in sequence:
@@ -191,7 +191,7 @@ def test_command_sequences_do_what_numpy_does(
     for row, buffer in zip(model, hal_buffers, strict=True):
         np.testing.assert_array_equal(buffer.ndarray((SIZE,), U8), row)
     assert not guard.ndarray((4096,), U8).any()
-    after = device.statistics()
+    after = device.statistics
     assert after.submissions - before.submissions == repeat
     assert after.host_transfers == before.host_transfers
     calls = after.engine_calls - before.engine_calls

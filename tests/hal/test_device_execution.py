@@ -59,7 +59,7 @@ def test_reusable_command_buffer_with_a_binding_table(device: Device, add_kernel
         result = out.ndarray((8,), F32)
         np.testing.assert_array_equal(result[offset // 4 : offset // 4 + 4], A + B)
         np.testing.assert_array_equal(result[4 - offset // 4 : 8 - offset // 4], 0)
-    statistics = device.statistics()
+    statistics = device.statistics
     assert statistics.submissions == statistics.engine_calls == statistics.dispatches == 2
     assert statistics.host_transfers == 0
     assert statistics.bytes_to_device == 32 + 64
@@ -89,16 +89,16 @@ def test_constants_outlive_their_buffers_in_a_command_buffer(
     direct = [(0, a, 0, 16), (0, b, 0, 16), (0, None, 0, 16)]
     recorded.dispatch(executable, 0, (1, 1, 1), (), direct)
     recorded.finalize()
-    used = device.allocator.statistics().used
+    used = device.allocator.statistics.used
     del a, b, direct, executable
-    assert device.allocator.statistics().used == used
+    assert device.allocator.statistics.used == used
     noise = [device.allocator.upload(np.full(4, 99, F32)) for _ in range(8)]
     out = zeros(device, 16)
     device.queue_execute(None, None, recorded, [(out, 0, 16)])
     np.testing.assert_array_equal(out.ndarray((4,), F32), A + B)
     del recorded, noise
     # Stream, static data and both inputs are gone; the output and two worker blocks stay.
-    assert device.allocator.statistics().used < used
+    assert device.allocator.statistics.used < used
 
 
 def test_transfer_commands_and_barriers(device: Device) -> None:
@@ -127,8 +127,8 @@ def test_transfer_commands_and_barriers(device: Device) -> None:
     expected[200:233] = update
     expected[1:6] = update[:5]
     np.testing.assert_array_equal(target.ndarray((256,), U8), expected)
-    assert device.statistics().engine_calls == 1
-    assert device.statistics().dispatches == 0
+    assert device.statistics.engine_calls == 1
+    assert device.statistics.dispatches == 0
 
 
 def test_queue_transfers(device: Device) -> None:
@@ -142,8 +142,8 @@ def test_queue_transfers(device: Device) -> None:
     expected[40:47] = list(b"hehello")
     expected[56:] = 255
     np.testing.assert_array_equal(a.ndarray((64,), U8), expected)
-    assert device.statistics().host_transfers == 4
-    assert device.statistics().submissions == device.statistics().engine_calls == 0
+    assert device.statistics.host_transfers == 4
+    assert device.statistics.submissions == device.statistics.engine_calls == 0
 
 
 def test_matmul(device: Device, compile_kernels: Callable[..., list[bytes]]) -> None:
@@ -218,7 +218,7 @@ def test_two_executables_in_one_command_buffer(
         x = x + B
         x[0] *= 2
     np.testing.assert_array_equal(a.ndarray((4,), F32), x)
-    statistics = device.statistics()
+    statistics = device.statistics
     assert statistics.submissions == 1
     assert statistics.dispatches == 6
     assert statistics.engine_calls == 1 + statistics.executable_switches == 6
@@ -279,7 +279,7 @@ def test_wrong_bindings_are_named(device: Device, add_kernel: bytes) -> None:
     for bindings, message in cases:
         with pytest.raises(InvocationError, match=message):
             device.queue_execute(None, None, recorded, bindings)
-    assert device.statistics().engine_calls == 0
+    assert device.statistics.engine_calls == 0
 
 
 def test_wrong_recordings_are_refused(device: Device, add_kernel: bytes) -> None:

@@ -321,7 +321,7 @@ def test_failing_each_allocation_leaks_nothing(
 
     scenario()
     gc.collect()
-    used = device.allocator.statistics().used
+    used = device.allocator.statistics.used
     failures = 0
     for n in range(1, 20):
         injector = _FailNth(n)
@@ -340,7 +340,7 @@ def test_failing_each_allocation_leaks_nothing(
                 assert injector.left > 0
                 break
         gc.collect()
-        assert device.allocator.statistics().used == used
+        assert device.allocator.statistics.used == used
     assert failures == 5
     device.close()
 
@@ -444,4 +444,4 @@ def test_threads_share_a_device(device: Device, add_kernel: bytes) -> None:
     for thread in threads:
         thread.join(60)
     assert not wrong
-    assert device.statistics().dispatches == 1200
+    assert device.statistics.dispatches == 1200

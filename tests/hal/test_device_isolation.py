@@ -95,9 +95,9 @@ def test_buffers_pass_between_modules_of_a_device_without_a_copy(
     first, second = (iwh.load(archive, device=shared) for _ in range(2))
     other = iwh.load(archive, engine=engine)
     (view,) = first.accumulate.call_raw(F4)
-    uploaded = shared.statistics().bytes_to_device
+    uploaded = shared.statistics.bytes_to_device
     np.testing.assert_array_equal(second.accumulate(view), F4)
-    assert shared.statistics().bytes_to_device == uploaded, "nothing was copied to the device"
+    assert shared.statistics.bytes_to_device == uploaded, "nothing was copied to the device"
     with pytest.raises(iwh.InvocationError, match=r"another device.*memory of its own"):
         other.accumulate(view)
     np.testing.assert_array_equal(other.accumulate(second.accumulate(F4)), F4 * 2)

@@ -155,7 +155,7 @@ def test_modules_that_import_from_the_host_or_are_of_another_version(
     device: Device, make_module: Any, hand_kernel: Any
 ) -> None:
     nothing = {"nothing": hand_kernel("(i32.const 0)")}
-    used = device.allocator.statistics().used
+    used = device.allocator.statistics.used
     with pytest.raises(IncompatibleTargetError, match="import 'my_op', 'other_op' from the host"):
         device.prepare_executable(STOCK, make_module(nothing, imports=["my_op", "other_op"]))
     with pytest.raises(IncompatibleTargetError, match="version 5, expected 6"):
@@ -163,7 +163,7 @@ def test_modules_that_import_from_the_host_or_are_of_another_version(
     beyond = {"beyond": hand_kernel("(i32.const 0)", table_entry=40)}
     with pytest.raises(LoadError, match=r"export 0 \(beyond\) is table index 41, expected 1 to 1"):
         device.prepare_executable(STOCK, make_module(beyond))
-    assert device.allocator.statistics().used == used
+    assert device.allocator.statistics.used == used
 
 
 def test_specialization_constants_reach_the_kernels(
@@ -194,7 +194,7 @@ def test_not_wasm_at_all(device: Device) -> None:
 
 def test_every_truncation_of_a_kernel_module(engine: Engine, add_kernel: bytes) -> None:
     device = Device(engine, max_memory_bytes=64 << 20)
-    used = device.allocator.statistics().used
+    used = device.allocator.statistics.used
     for length in range(len(add_kernel)):
         try:
             executable = device.prepare_executable(STOCK, add_kernel[:length])
@@ -204,7 +204,7 @@ def test_every_truncation_of_a_kernel_module(engine: Engine, add_kernel: bytes) 
         assert add_kernel[length] == 0
         assert executable.exports[0].binding_count == 3
         del executable
-    assert device.allocator.statistics().used == used
+    assert device.allocator.statistics.used == used
     device.close()
 
 

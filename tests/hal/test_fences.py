@@ -223,13 +223,13 @@ def test_operations_wait_for_their_fence_and_keep_their_order(device: Device) ->
     device.queue_fill(start, None, buffer, 7, 1, 2, 1)
     data[:] = b"zz"  # captured at submission
     assert buffer.read() == bytes(8)
-    assert device.statistics().host_transfers == 0
+    assert device.statistics.host_transfers == 0
     seen: list[bytes] = []
     chain[3].on_reached(lambda _failure: seen.append(buffer.read()))
     start.signal()
     assert last.is_reached
     assert seen == [b"ababcccc"]
-    assert device.statistics().host_transfers == 5
+    assert device.statistics.host_transfers == 5
 
 
 def test_a_long_chain_does_not_recurse(device: Device) -> None:

@@ -98,7 +98,7 @@ def test_commands_without_kernels_stay_above(patterned: PatternedEngine) -> None
 
 def test_all_memory_but_the_first_page_can_be_had(patterned: PatternedEngine) -> None:
     device = _device(patterned)
-    available = device.allocator.statistics().limit - device.allocator.statistics().used
+    available = device.allocator.statistics.limit - device.allocator.statistics.used
     everything = device.allocator.upload(np.ones(available, np.uint8))
     with pytest.raises(LimitError):
         device.allocator.allocate_buffer(1)

@@ -100,10 +100,10 @@ def test_helpers_go_from_module_to_module(device: Device, load: Callable[[], Exe
 
 def test_submissions_cost_one_call(device: Device, load: Callable[[], Executable]) -> None:
     executable = load()
-    before = device.statistics()
+    before = device.statistics
     for _ in range(10):
         run_both(device, executable)
-    after = device.statistics()
+    after = device.statistics
     assert after.submissions - before.submissions == 10
     assert after.engine_calls - before.engine_calls == 10
 

@@ -101,7 +101,7 @@ class SuballocatorMachine(RuleBasedStateMachine):
 
     @rule()
     def statistics(self) -> None:
-        statistics = self.suballocator.statistics()
+        statistics = self.suballocator.statistics
         assert statistics.used == self.used()
         assert statistics.peak == self.peak
         assert statistics.limit == LIMIT
@@ -150,7 +150,7 @@ def test_freed_neighbours_become_one_block() -> None:
     suballocator = make(max_page_count=2)
     thirds = [suballocator.allocate(PAGE_SIZE // 4) for _ in range(4)]
     thirds.clear()
-    assert suballocator.statistics().largest_free_block == PAGE_SIZE
+    assert suballocator.statistics.largest_free_block == PAGE_SIZE
     assert suballocator.allocate(PAGE_SIZE).guest_ptr == LOW_MEMORY_BYTE_LENGTH
 
 
@@ -183,7 +183,7 @@ def test_many_blocks_stay_fast_and_all_come_back() -> None:
     rng.shuffle(blocks)
     while blocks:
         blocks.pop()
-    statistics = suballocator.statistics()
+    statistics = suballocator.statistics
     assert statistics.used == 0
     assert statistics.largest_free_block == statistics.capacity
 
@@ -192,28 +192,28 @@ def test_statistics_leave_the_cache_as_it_is() -> None:
     suballocator = make()
     blocks = [suballocator.allocate(4096) for _ in range(4)]
     freed = {blocks.pop(0).guest_ptr, blocks.pop(1).guest_ptr}
-    before = suballocator.statistics()
-    assert suballocator.statistics() == before
+    before = suballocator.statistics
+    assert suballocator.statistics == before
     assert before.free_blocks == 3  # two gaps, and the rest of the memory
     blocks += [suballocator.allocate(4096) for _ in range(2)]
     assert {block.guest_ptr for block in blocks[2:]} == freed
-    assert suballocator.statistics().fresh_allocations == before.fresh_allocations == 4
+    assert suballocator.statistics.fresh_allocations == before.fresh_allocations == 4
 
 
 def test_fresh_allocations_and_growths_are_counted() -> None:
     suballocator = make(max_page_count=16, min_page_count=2)
-    start = suballocator.statistics()
+    start = suballocator.statistics
     assert (start.fresh_allocations, start.growths) == (0, 0)
     for size in (100, 100, 5000, 100, 5000):  # freed at once: the first of each size is fresh
         suballocator.allocate(size)
-    statistics = suballocator.statistics()
+    statistics = suballocator.statistics
     assert (statistics.fresh_allocations, statistics.growths) == (2, 0)
     held = [suballocator.allocate(100, 4096), suballocator.allocate(3 * PAGE_SIZE)]
-    statistics = suballocator.statistics()
+    statistics = suballocator.statistics
     assert (statistics.fresh_allocations, statistics.growths) == (4, 1)
     with pytest.raises(LimitError):
         suballocator.allocate(LIMIT)
-    assert suballocator.statistics().growths == 1
+    assert suballocator.statistics.growths == 1
     held.clear()
 
 
@@ -236,13 +236,13 @@ def test_growth_that_waits_for_a_kernel_holds_nobody_up(monkeypatch: pytest.Monk
         seen: list[object] = []
 
         def others() -> None:
-            seen.append(suballocator.statistics().capacity)
+            seen.append(suballocator.statistics.capacity)
             held = suballocator.allocate(100)
-            seen.append(suballocator.statistics().used)
+            seen.append(suballocator.statistics.used)
             del held
             with inside(Call(0.05)), pytest.raises(CallTimeoutError):
                 suballocator.allocate(2 * PAGE_SIZE)
-            seen.append(suballocator.statistics().growths)
+            seen.append(suballocator.statistics.growths)
 
         other = threading.Thread(target=others, daemon=True)
         other.start()
@@ -252,7 +252,7 @@ def test_growth_that_waits_for_a_kernel_holds_nobody_up(monkeypatch: pytest.Monk
         kernel_ends.set()
         grower.join()
     assert len(grown) == 1
-    assert suballocator.statistics().growths == 1
+    assert suballocator.statistics.growths == 1
 
 
 def test_many_threads_grow_at_once() -> None:
@@ -273,14 +273,14 @@ def test_many_threads_grow_at_once() -> None:
         thread.join()
     assert len({guest_ptr for guest_ptr, _ in blocks}) == 240
     assert all(guest_ptr % PAGE_SIZE == 0 for guest_ptr, _ in blocks)
-    assert suballocator.statistics().used == 240 * PAGE_SIZE
+    assert suballocator.statistics.used == 240 * PAGE_SIZE
 
 
 @pytest.mark.parametrize("alignment", [64, 4096])
 def test_a_signal_handler_finds_it_at_work(alignment: int, monkeypatch: pytest.MonkeyPatch) -> None:
     suballocator = make()
     uses: list[Callable[[], object]] = [
-        suballocator.statistics,
+        lambda: suballocator.statistics,
         lambda: suballocator.allocate(10, alignment),
     ]
     refused: list[str] = []
@@ -305,7 +305,7 @@ def test_a_signal_handler_finds_it_at_work(alignment: int, monkeypatch: pytest.M
         signal.signal(signal.SIGUSR1, before)
     assert refused == ["FAILED_PRECONDITION"] * 2
     assert block.guest_ptr % alignment == 0
-    assert suballocator.statistics().used == 128
+    assert suballocator.statistics.used == 128
 
 
 def test_a_signal_handler_may_count() -> None:

@@ -111,10 +111,10 @@ def test_single_workgroups_wake_nobody(device: Device, executable: Executable) -
     recorded.dispatch(executable, function, (1, 1, 1), (), [(0, None, 0, 1)])
     recorded.finalize()
     out = device.allocator.upload(np.zeros(1, U8))
-    calls = device.statistics().engine_calls
+    calls = device.statistics.engine_calls
     for _ in range(5):
         device.queue_execute(None, None, recorded, [(out, 0, 1)])
-    assert device.statistics().engine_calls == calls + 5
+    assert device.statistics.engine_calls == calls + 5
 
 
 @pytest.mark.parametrize("fault", FAULTS)
@@ -162,10 +162,10 @@ def test_cancel_ends_all_workers(device: Device, executable: Executable, threads
 
 def test_nothing_is_kept_after_a_submission(device: Device, executable: Executable) -> None:
     gc.collect()
-    used = device.allocator.statistics().used
+    used = device.allocator.statistics.used
     who_works(device, executable)
     gc.collect()
-    assert device.allocator.statistics().used == used
+    assert device.allocator.statistics.used == used
 
 
 def test_callers_on_many_threads_get_their_own_results(

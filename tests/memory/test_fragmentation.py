@@ -70,7 +70,7 @@ def test_real_models_fragment_little(trace: list[int]) -> None:
     assert most > 30_000_000
     # 1.75 as recorded: a result that the caller holds lies where the next, larger buffers would.
     assert used <= 1.8 * most, used / most
-    statistics = replay.suballocator.statistics()
+    statistics = replay.suballocator.statistics
     assert (statistics.used, statistics.peak, statistics.free_blocks) == (0, most, 1)
     assert statistics.largest_free_block == statistics.capacity
 
@@ -78,7 +78,7 @@ def test_real_models_fragment_little(trace: list[int]) -> None:
 def test_fragmentation_does_not_creep(trace: list[int]) -> None:
     replay = Replay()
     replay.play(trace)
-    growths = replay.suballocator.statistics().growths
+    growths = replay.suballocator.statistics.growths
     for _ in range(3):
         replay.play(trace)
-    assert replay.suballocator.statistics().growths == growths
+    assert replay.suballocator.statistics.growths == growths

@@ -206,7 +206,7 @@ def test_loading_many_times_frees_what_it_took(engine: Engine) -> None:
         with iwh.load(ARCHIVE, device=device) as module:
             use(module)
         del module
-        used.append(device.allocator.statistics().used)
+        used.append(device.allocator.statistics.used)
     assert used[0] == used[-1]
     device.close()
 
@@ -363,9 +363,23 @@ def test_every_public_name_is_there_and_sorted() -> None:
     assert iwh.__all__ == sorted(iwh.__all__)
     for name in iwh.__all__:
         assert getattr(iwh, name) is not None
-    assert set(iwh.__all__) <= set(dir(iwh))
+    assert set(iwh.errors.__all__) <= set(iwh.__all__) <= set(dir(iwh))
     with pytest.raises(AttributeError, match="no attribute 'nothing'"):
         getattr(iwh, "nothing")  # noqa: B009 - a statement of its own
+
+
+def test_what_public_members_return_has_a_public_name() -> None:
+    with iwh.load(ARCHIVE) as module, iwh.load_pool(ARCHIVE, size=1) as pool:
+        returned = [
+            module.statistics,
+            module.device.statistics,
+            module.device.memory,
+            pool.statistics,
+            iwh.CodeCache("no-such-folder").info(),
+        ]
+    for value in returned:
+        assert getattr(iwh, type(value).__name__) is type(value)
+        assert type(value).__doc__
 
 
 @pytest.mark.parametrize("options", [{"engine": None}, {"engine": 5}, {"threads": "2"}])
