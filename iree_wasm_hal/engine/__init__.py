@@ -39,6 +39,7 @@ from iree_wasm_hal.engine.progress import (
 )
 from iree_wasm_hal.engine.registry import open_engine
 from iree_wasm_hal.engine.signature import Signature
+from iree_wasm_hal.engine.thread_stacks import thread_stacks
 
 __all__ = [
     "ENTRY_POINT_GROUP",
@@ -78,4 +79,5 @@ __all__ = [
     "open_engine",
     "probe_features",
     "report_compilation",
+    "thread_stacks",
 ]

@@ -110,14 +110,11 @@ class Helpers:
             )
             for worker in self._workers
         ]
-        previous = threading.stack_size(_NATIVE_STACK_BYTE_LENGTH)
         try:
-            start_threads(self._threads)
+            start_threads(self._threads, stack_byte_length=_NATIVE_STACK_BYTE_LENGTH)
         except LimitError:
             self.stop()  # those that were started
             raise
-        finally:
-            threading.stack_size(previous)
         _HELPERS.add(self)
 
     @property

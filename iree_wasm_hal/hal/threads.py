@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import os
 import sys
 from typing import TYPE_CHECKING
 
+from iree_wasm_hal.engine.thread_stacks import thread_stacks
 from iree_wasm_hal.errors import LimitError
 
 if TYPE_CHECKING:
@@ -20,23 +22,28 @@ _SPIN_LIMIT = 1 << 16
 between two submissions of a call. Whoever sleeps takes about as long to wake up."""
 
 
-def start_threads(threads: Sequence[threading.Thread]) -> None:
+def start_threads(threads: Sequence[threading.Thread], *, stack_byte_length: int = 0) -> None:
     """Starts threads, in order.
+
+    Args:
+        threads: Not started yet.
+        stack_byte_length: Of their native stacks; 0 for the process's own setting.
 
     Raises:
         LimitError: The process may not have as many; some may have been started.
     """
-    for index, thread in enumerate(threads):
-        try:
-            thread.start()
-        except RuntimeError as error:
-            raise LimitError(
-                f"a device needs {len(threads)} threads, and this process may have {index} more "
-                f"({error}): raise its limit (ulimit -u)",
-                name="threads",
-                asked=len(threads),
-                allowed=index,
-            ) from error
+    with thread_stacks(stack_byte_length) if stack_byte_length else contextlib.nullcontext():
+        for index, thread in enumerate(threads):
+            try:
+                thread.start()
+            except RuntimeError as error:
+                raise LimitError(
+                    f"a device needs {len(threads)} threads, and this process may have {index} "
+                    f"more ({error}): raise its limit (ulimit -u)",
+                    name="threads",
+                    asked=len(threads),
+                    allowed=index,
+                ) from error
 
 
 @functools.cache

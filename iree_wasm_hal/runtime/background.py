@@ -113,11 +113,7 @@ class Background:
         thread = threading.Thread(
             target=_serve, args=(self._jobs,), name="iree-wasm-calls", daemon=True
         )
-        previous = threading.stack_size(_STACK_BYTE_LENGTH)
-        try:
-            start_threads([thread])
-        finally:
-            threading.stack_size(previous)
+        start_threads([thread], stack_byte_length=_STACK_BYTE_LENGTH)
         # The thread knows the queue alone, so that it ends with whoever gave it jobs.
         weakref.finalize(self, self._jobs.put, None).atexit = False
         return thread

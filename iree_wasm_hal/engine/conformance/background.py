@@ -6,6 +6,8 @@ import threading
 import time
 from typing import TYPE_CHECKING, Generic, TypeVar
 
+from iree_wasm_hal.engine.thread_stacks import thread_stacks
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
@@ -24,12 +26,9 @@ class Running(Generic[_T]):
         self._error: list[BaseException] = []
         self._finished = threading.Event()
         self.elapsed_s = 0.0
-        previous = threading.stack_size(stack_byte_length)
-        try:
+        with thread_stacks(stack_byte_length):
             # A daemon, so that a call that cannot be ended fails one test and not the process.
             threading.Thread(target=self._run, daemon=True).start()
-        finally:
-            threading.stack_size(previous)
 
     def _run(self) -> None:
         started = time.perf_counter()

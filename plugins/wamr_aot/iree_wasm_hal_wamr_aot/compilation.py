@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import contextlib
 import os
-import threading
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from iree_wasm_hal.engine import can_start_threads
+from iree_wasm_hal.engine import can_start_threads, thread_stacks
 from iree_wasm_hal.errors import WasmCompileError
 from iree_wasm_hal_wamr_aot.c_api import MESSAGE_CAPACITY, ffi, message_text
 from iree_wasm_hal_wamr_aot.parts import assign_parts, owned_functions
@@ -21,7 +20,6 @@ if TYPE_CHECKING:
 
 # LLVM recurses over nested expressions and dominator trees; a user may have set small stacks.
 _STACK_BYTE_LENGTH = 16 * 1024**2
-_STACK_SIZE_LOCK = threading.Lock()
 
 
 @dataclass(frozen=True, slots=True)
@@ -174,7 +172,9 @@ def _started(thread_count: int) -> Iterator[Any]:
 
     def start(function: Callable[[bytes], bytes], items: list[bytes]) -> Iterator[bytes]:
         try:
-            with _large_stacks():  # the pool starts its threads as it is given work
+            with thread_stacks(
+                _STACK_BYTE_LENGTH
+            ):  # the pool starts its threads as it is given work
                 return pool.map(function, items)
         except RuntimeError:  # no more threads are to be had, nor is memory for their stacks
             pool.shutdown(wait=False, cancel_futures=True)
@@ -185,16 +185,3 @@ def _started(thread_count: int) -> Iterator[Any]:
     finally:
         # Not waited for: after an interruption the caller goes on at once.
         pool.shutdown(wait=False, cancel_futures=True)
-
-
-@contextlib.contextmanager
-def _large_stacks() -> Iterator[None]:
-    """Threads that start meanwhile have stacks that are large enough for LLVM."""
-    with _STACK_SIZE_LOCK:
-        before = threading.stack_size()
-        if before < _STACK_BYTE_LENGTH:  # 0 is the default, which may be anything
-            threading.stack_size(_STACK_BYTE_LENGTH)
-        try:
-            yield
-        finally:
-            threading.stack_size(before)
