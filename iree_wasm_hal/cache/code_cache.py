@@ -21,7 +21,7 @@ from iree_wasm_hal.cache.folder import (
     open_folder,
 )
 from iree_wasm_hal.cache.sealing import (
-    HEADER_BYTE_LENGTH,
+    MAX_HEADER_BYTE_LENGTH,
     ensure_secret,
     read_secret,
     seal,
@@ -92,8 +92,8 @@ class CodeCache:
     def __repr__(self) -> str:
         return f"CodeCache({str(self.folder)!r}, max_bytes={self.max_bytes})"
 
-    def get(self, kind: str, key: bytes) -> memoryview | None:
-        """The contents of an entry, exactly as they were put under this kind and key.
+    def get(self, kind: str, key: bytes) -> list[bytes] | None:
+        """The parts of an entry, exactly as they were put under this kind and key.
 
         Args:
             kind: What the entry is, one word.
@@ -120,7 +120,7 @@ class CodeCache:
         Args:
             kind: What the entry is, one word.
             key: A SHA-256 digest, see ``key_of``.
-            payload: The contents, in parts.
+            payload: The contents, in a few parts.
         """
         name = _name(kind, key)
         if not is_supported() or sum(map(len, payload)) > self.max_bytes:
@@ -211,14 +211,12 @@ def _name(kind: str, key: bytes) -> str:
     return f"{kind}-{key.hex()}{_SUFFIX}"
 
 
-def _read(folder: Folder, name: str, max_bytes: int) -> memoryview | None:
+def _read(folder: Folder, name: str, max_bytes: int) -> list[bytes] | None:
     secret = read_secret(folder)
-    try:
-        sealed = folder.read(name, most=max_bytes + HEADER_BYTE_LENGTH, touch=True)
-    except NotOursError:
-        folder.remove(name)
-        return None
-    payload = None if secret is None else unseal(secret, name, sealed)
+    payload = None
+    with contextlib.suppress(NotOursError), folder.opened(name, touch=True) as file:
+        if secret is not None and file.byte_length <= max_bytes + MAX_HEADER_BYTE_LENGTH:
+            payload = unseal(secret, name, file)
     if payload is None:
         folder.remove(name)
     return payload

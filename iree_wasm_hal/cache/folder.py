@@ -24,6 +24,7 @@ __all__ = [
     "FileRecord",
     "Folder",
     "NotOursError",
+    "OpenFile",
     "is_supported",
     "open_folder",
 ]
@@ -55,24 +56,65 @@ class FileRecord:
     """Seconds since the epoch."""
 
 
+@dataclass(frozen=True, slots=True)
+class OpenFile:
+    """A file that is ours, open at its start.
+
+    Attributes:
+        byte_length: Of the whole file when it was opened.
+    """
+
+    descriptor: int
+    byte_length: int
+
+    def read(self, byte_length: int) -> bytes:
+        """The next bytes; fewer where the file ends.
+
+        Raises:
+            OSError: They cannot be read.
+        """
+        data = os.read(self.descriptor, byte_length)
+        while len(data) < byte_length:  # Linux reads 2 GiB at most
+            more = os.read(self.descriptor, byte_length - len(data))
+            if not more:
+                break
+            data += more
+        return data
+
+
 class Folder:
     """An open folder that is ours. Made by ``open_folder``."""
 
     def __init__(self, descriptor: int) -> None:
         self._descriptor = descriptor
 
-    def read(self, name: str, *, most: int, touch: bool = False) -> bytes:
+    def read(self, name: str, *, most: int) -> bytes:
         """The contents of a file.
 
         Args:
             name: Its name.
             most: What has more bytes is none of ours: it is given out as empty, and not read.
-            touch: Whether to mark it as used now.
 
         Raises:
             FileNotFoundError: There is none.
             NotOursError: It is a link or no regular file, or others may read or write it.
             OSError: It cannot be read.
+        """
+        with self.opened(name) as file:
+            return file.read(file.byte_length) if file.byte_length <= most else b""
+
+    @contextlib.contextmanager
+    def opened(self, name: str, *, touch: bool = False) -> Iterator[OpenFile]:
+        """Opens a file to read.
+
+        Args:
+            name: Its name.
+            touch: Whether to mark it as used now.
+
+        Raises:
+            FileNotFoundError: There is none.
+            NotOursError: It is a link or no regular file, or others may read or write it.
+            OSError: It cannot be opened.
         """
         descriptor = os.open(name, _flags(_READ), dir_fd=self._descriptor)
         try:
@@ -82,13 +124,10 @@ class Folder:
                 raise NotOursError(
                     f"{name} is {stat.filemode(status.st_mode)}; expected -rw-------"
                 )
-            if status.st_size > most:
-                return b""
             if touch:
                 with contextlib.suppress(OSError):  # a read-only file system
                     os.utime(descriptor)
-            with open(descriptor, "rb", buffering=0, closefd=False) as file:
-                return file.readall()
+            yield OpenFile(descriptor, status.st_size)
         finally:
             os.close(descriptor)
 

@@ -35,8 +35,9 @@ def restore_functions(archive: Archive, cache: CodeCache) -> list[GeneratedFunct
     entry = None if key is None else cache.get(_KIND, key)
     if entry is None:
         return None
+    (functions,) = entry
     # Code objects of whoever made the entry: the cache gives out what has our HMAC, and no more.
-    return [GeneratedFunction(code, messages) for code, messages in marshal.loads(entry)]
+    return [GeneratedFunction(code, messages) for code, messages in marshal.loads(functions)]
 
 
 def keep_functions(

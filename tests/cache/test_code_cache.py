@@ -6,6 +6,7 @@ import errno
 import logging
 import os
 import random
+import struct
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -40,7 +41,7 @@ def full(cache: CodeCache) -> CodeCache:
 
 def got(cache: CodeCache, key: bytes) -> bytes | None:
     payload = cache.get("kind", key)
-    return None if payload is None else bytes(payload)
+    return None if payload is None else b"".join(payload)
 
 
 def entry(cache: CodeCache, key: bytes = KEY, kind: str = "kind") -> Path:
@@ -52,6 +53,20 @@ def test_an_entry_comes_back(full: CodeCache) -> None:
     assert got(CodeCache(full.folder), KEY) == PAYLOAD
     assert full.get("other", KEY) is None
     assert got(full, key_of("a third")) is None
+
+
+@pytest.mark.parametrize("parts", [[], [b""], [b"", b"1", b""], [b"12", PAYLOAD, b"3"]])
+def test_parts_come_back_as_they_were_put(cache: CodeCache, parts: list[bytes]) -> None:
+    cache.put("kind", KEY, parts)
+    assert cache.get("kind", KEY) == parts
+
+
+def test_a_byte_does_not_move_to_the_next_part(full: CodeCache) -> None:
+    sealed = bytearray(entry(full).read_bytes())
+    assert struct.unpack_from("<3Q", sealed, 40) == (2, 7, len(PAYLOAD) - 7)
+    struct.pack_into("<2Q", sealed, 48, 6, len(PAYLOAD) - 6)
+    _overwrite(entry(full), bytes(sealed))
+    assert full.get("kind", KEY) is None
 
 
 def test_an_entry_is_replaced_and_removed(full: CodeCache) -> None:
@@ -70,7 +85,7 @@ def test_keys_tell_parts_apart() -> None:
 
 def test_every_byte_of_an_entry_is_authenticated(full: CodeCache) -> None:
     sealed = entry(full).read_bytes()
-    for position in [*range(48), *range(48, len(sealed), 97), len(sealed) - 1]:
+    for position in [*range(80), *range(80, len(sealed), 97), len(sealed) - 1]:
         changed = bytearray(sealed)
         changed[position] ^= 1 << position % 8
         _overwrite(entry(full), bytes(changed))

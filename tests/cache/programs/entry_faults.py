@@ -115,7 +115,7 @@ def check_entry(cache: CodeCache, name: str) -> bool:
     from iree_wasm_hal.cache.code_cache import key_of
 
     found = cache.get("kernels", key_of(name))
-    assert found is None or found == payload(name), f"{name} was given out wrong"
+    assert found is None or found == [payload(name)], f"{name} was given out wrong"
     return found is not None
 
 
