@@ -233,15 +233,16 @@ class ExecutableLoader:
 
     def _instantiate(self, linked: LinkedProgram, memory_base: int) -> tuple[Entry, ...]:
         """Makes an instance of the program for every worker."""
-        return tuple(
-            Entry(
-                self.engine.instantiate(linked.program, self.memory.memory),
-                memory_base,
-                worker.stack_pointer,
-                has_helpers=self.atomics,
+        with self.memory.in_use:
+            return tuple(
+                Entry(
+                    self.engine.instantiate(linked.program, self.memory.memory),
+                    memory_base,
+                    worker.stack_pointer,
+                    has_helpers=self.atomics,
+                )
+                for worker in self.pool.workers
             )
-            for worker in self.pool.workers
-        )
 
     def _place(self, module: RelinkedModule) -> Block:
         """Allocates the static data and writes the data segments, once."""
@@ -279,10 +280,11 @@ class ExecutableLoader:
         instance = entry.instance
         call = self.pool.call
         try:
-            call(instance, instance.function(_RELOCATE))
-            library_ptr = call(
-                instance, instance.function(_QUERY), LIBRARY_VERSION, environment_ptr
-            )
+            with self.memory.in_use:
+                call(instance, instance.function(_RELOCATE))
+                library_ptr = call(
+                    instance, instance.function(_QUERY), LIBRARY_VERSION, environment_ptr
+                )
         except CallError as error:
             raise LoadError(f"the kernel module failed while it was loaded: {error}") from error
         if not isinstance(library_ptr, int):

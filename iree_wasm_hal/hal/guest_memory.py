@@ -11,6 +11,8 @@ import numpy as np
 from iree_wasm_hal.engine.contract import PAGE_SIZE, Engine, Memory, MemoryType
 from iree_wasm_hal.errors import ClosedError, LimitError
 from iree_wasm_hal.hal.huge_pages import advise_huge_pages
+from iree_wasm_hal.hal.patient_lock import PatientLock
+from iree_wasm_hal.status import StatusCode, invocation_error
 
 __all__ = ["GuestArray", "GuestMemory"]
 
@@ -46,15 +48,20 @@ class GuestMemory:
     """A growable linear memory and views on its current size.
 
     The base address never changes, so views taken before a growth stay right for the bytes they
-    cover. Thread-safe except ``grow`` and ``close``, which the caller serialises.
+    cover. Thread-safe except ``grow_to`` and ``close``, which the caller serialises.
+
+    Attributes:
+        in_use: Held while the engine runs code on the memory or makes instances. Whoever waits for
+            it can be ended; who waits in the engine cannot. Taken after the device's other locks.
     """
 
-    __slots__ = ("array", "byte_length", "limit", "memory", "type", "view")
+    __slots__ = ("array", "byte_length", "in_use", "limit", "memory", "type", "view")
 
     def __init__(self, engine: Engine, memory_type: MemoryType) -> None:
         self.type = memory_type
         self.memory = _create(engine, memory_type)
         self.limit = memory_type.max_page_count * PAGE_SIZE
+        self.in_use = PatientLock()
         self._refresh()
 
     def _refresh(self) -> None:
@@ -66,8 +73,12 @@ class GuestMemory:
     def grow_to(self, byte_length: int) -> None:
         """Grows the memory to at least ``byte_length`` bytes, by an eighth of itself if it can.
 
+        Where the engine cannot grow it during a call, that call is waited for.
+
         Raises:
             LimitError: The maximum or the machine does not allow it.
+            InterruptedCallError: This thread's call ended first.
+            InvocationError: FAILED_PRECONDITION, in a signal handler of the thread whose call runs.
         """
         page_count = self.byte_length // PAGE_SIZE
         needed = -(-byte_length // PAGE_SIZE)
@@ -85,12 +96,25 @@ class GuestMemory:
         # what is free before: by half, a real trace took 2.2 times its peak.
         wanted = min(maximum, max(needed, page_count + page_count // 8))
         try:
-            self.memory.grow(wanted - page_count)
+            self._grow(wanted - page_count)
         except LimitError:
             if wanted == needed:
                 raise
-            self.memory.grow(needed - page_count)
+            self._grow(needed - page_count)
         self._refresh()
+
+    def _grow(self, delta_page_count: int) -> None:
+        if not self.memory.growth_waits:
+            self.memory.grow(delta_page_count)
+            return
+        if self.in_use._is_owned():  # type: ignore[attr-defined]  # as threading.Condition does
+            raise invocation_error(
+                StatusCode.FAILED_PRECONDITION,
+                "the memory must grow, and the device runs code on this very thread; a signal "
+                "handler must leave the device alone until that is over",
+            )
+        with self.in_use:
+            self.memory.grow(delta_page_count)
 
     def expect_use(self, guest_ptr: int, byte_length: int) -> None:
         """Lets the system back a large range that is written soon with huge pages, if it can."""

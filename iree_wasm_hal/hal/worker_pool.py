@@ -99,11 +99,12 @@ class WorkerPool:
         """
         self._loading = instance
         try:
-            self._watchdog.begin()
-            try:
-                return function(*arguments)
-            finally:
-                self._watchdog.end()
+            with self._memory.in_use:
+                self._watchdog.begin()
+                try:
+                    return function(*arguments)
+                finally:
+                    self._watchdog.end()
         finally:
             self._loading = None
 
@@ -119,8 +120,10 @@ class WorkerPool:
         if submission.local_memory_byte_length > self._local_memory_byte_length:
             self._reserve_local_memory(submission.local_memory_byte_length)
         self._current = submission
-        watchdog = self._watchdog
+        watchdog, in_use = self._watchdog, self._memory.in_use
         try:
+            if not in_use.acquire(False):
+                in_use.wait()
             watchdog.begin()
             try:
                 result = self._run(submission)
@@ -133,6 +136,10 @@ class WorkerPool:
             self._recover(submission)
             raise
         finally:
+            try:  # noqa: SIM105 - as PatientLock says
+                in_use.release()
+            except RuntimeError:
+                pass
             self._current = None
         if result != Result.COMPLETE:
             self._recover(submission)

@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 class HostMemory:
     """A linear memory without an engine: it grows in place, like a real one."""
 
+    growth_waits = False
+
     def __init__(self, memory_type: MemoryType) -> None:
         self.type = memory_type
         self._bytes = bytearray(memory_type.max_page_count * PAGE_SIZE)

@@ -87,6 +87,24 @@ class InterruptionTests(SuiteBase):
         with pytest.raises(InterruptedCallError):
             running.result()
 
+    @requires(Feature.INTERRUPT)
+    def test_memory_says_whether_growth_waits_for_a_call(self, engine: Engine) -> None:
+        memory = self.small_memory(engine)
+        instance = self.instantiate(engine, "loops", memory)
+        running = run_in_thread(partial(instance.function("spin_forever"), 0))
+        wait_for_byte(memory.view(), 0, running)
+        growing = run_in_thread(partial(memory.grow, 1))
+        if memory.growth_waits:
+            assert not growing.wait(0.1)
+        else:
+            growing.result()
+        assert not running.wait(0)
+        instance.interrupt()
+        with pytest.raises(InterruptedCallError):
+            running.result()
+        growing.result()
+        assert memory.page_count == 2
+
     @requires(Feature.INTERRUPT, Feature.SHARED_MEMORY, Feature.THREADS)
     def test_interrupt_on_a_shared_memory(self, engine: Engine) -> None:
         memory = self.small_memory(engine, shared=True)

@@ -51,7 +51,7 @@ class NativeMemory(Entry):
     def __init__(self, machine: VirtualMachine, entry_id: int, page_count: int) -> None:
         super().__init__(machine, Table.MEMORIES, entry_id)
         self._page_count = page_count
-        self.base = machine.window(entry_id)
+        self.base = _locate(machine, entry_id)
 
     def page_count(self) -> int:
         """Current size; during a call, the size before it (kernels do not grow memories)."""
@@ -74,7 +74,7 @@ class NativeMemory(Entry):
                 self.machine.run("grow", self.entry_id, delta_page_count)
             except OperationError as error:
                 return error.message
-            base = self.machine.window(self.entry_id)
+            base = _locate(self.machine, self.entry_id)
             self._page_count = self.machine.run("pageCount", self.entry_id)
         if base != self.base:
             msg = f"linear memory moved from {self.base} to {base} although it was reserved"
@@ -103,6 +103,11 @@ class JscMemory:
     def page_count(self) -> int:
         """Current size in pages."""
         return self.native().page_count()
+
+    @property
+    def growth_waits(self) -> bool:
+        """True: a virtual machine runs one thing at a time."""
+        return True
 
     def grow(self, delta_page_count: int) -> None:
         """Grows; waits for a call that runs in this engine."""
@@ -149,6 +154,11 @@ def create_memory(machine: VirtualMachine, memory_type: MemoryType) -> JscMemory
         raise EngineError(msg)
     check_memory_limits(memory_type, _MAX_PAGE_COUNT)
     return JscMemory(memory_type, _new_native(machine, memory_type))
+
+
+def _locate(machine: VirtualMachine, entry_id: int) -> Any:
+    """Where a memory's bytes are, as ``uint8_t *``; hold the machine's lock."""
+    return ffi.cast("uint8_t *", machine.run("locate", entry_id))
 
 
 def _make_accessible(base: Any, page_count: int, delta_page_count: int) -> str | None:

@@ -49,6 +49,11 @@ class NullMemory:
         self.check_open()
         return self._page_count
 
+    @property
+    def growth_waits(self) -> bool:
+        """False: no code runs here."""
+        return False
+
     def grow(self, delta_page_count: int) -> None:
         """Makes more of the mapping visible."""
         self.check_open()

@@ -95,6 +95,11 @@ class V8Memory:
         """Current size in pages; never waits."""
         return self.native().page_count
 
+    @property
+    def growth_waits(self) -> bool:
+        """True: the isolate that grows it runs one thing at a time."""
+        return True
+
     def grow(self, delta_page_count: int) -> None:
         """Grows the memory in place; waits for a running call, on a shared memory too."""
         native = self.native()

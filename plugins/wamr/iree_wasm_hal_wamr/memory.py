@@ -47,6 +47,11 @@ class WamrMemory:
         """Current size in pages."""
         return int(self._lib.iwh_wamr_region_page_count(self.native()))
 
+    @property
+    def growth_waits(self) -> bool:
+        """False: calls that run on it go on."""
+        return False
+
     def grow(self, delta_page_count: int) -> None:
         """Grows; calls that run on it go on."""
         pointer = self.native()

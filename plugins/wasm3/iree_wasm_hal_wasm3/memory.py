@@ -119,6 +119,11 @@ class Wasm3Memory:
         """Current size in pages."""
         return self.native().page_count
 
+    @property
+    def growth_waits(self) -> bool:
+        """True: a runtime reads the size once for each call."""
+        return True
+
     def grow(self, delta_page_count: int) -> None:
         """Grows; waits for a call that runs on it."""
         native = self.native()

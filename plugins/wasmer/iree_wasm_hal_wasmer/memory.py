@@ -49,6 +49,11 @@ class WasmerMemory:
         """Current size in pages."""
         return int(self._lib.iwh_wasmer_memory_page_count(self.native()))
 
+    @property
+    def growth_waits(self) -> bool:
+        """False: calls that run on it go on."""
+        return False
+
     def grow(self, delta_page_count: int) -> None:
         """Grows; waits for nobody."""
         pointer = self.native()

@@ -199,6 +199,11 @@ class WasmtimeMemory:
         """Current size in pages."""
         return self.native().page_count()
 
+    @property
+    def growth_waits(self) -> bool:
+        """Where it is unshared: it is in stores, and one thread at a time uses a store."""
+        return not self._type.shared
+
     def grow(self, delta_page_count: int) -> None:
         """Grows; waits for a call that runs on an unshared memory."""
         native = self.native()
