@@ -24,21 +24,24 @@ from node_cases import CaseResult, case_hash, load_cases
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
-__all__ = ["run_cases"]
+__all__ = ["CaseServers", "run_cases"]
 
 ROOT = Path(__file__).parents[2]
 CACHE = ROOT / "build" / "onnx-node-tests"
 
 
 def run_cases(
-    names: Iterable[str], backend: str, jobs: int, progress: Callable[[CaseResult], None]
+    names: Iterable[str],
+    backend: str,
+    servers: CaseServers,
+    progress: Callable[[CaseResult], None],
 ) -> dict[str, CaseResult]:
-    """Runs tests, ``jobs`` at a time, each in a process of its own; takes known results as known.
+    """Runs tests, each in a process of its own; takes known results as known.
 
     Args:
         names: Names of node tests.
         backend: ``"wasm"`` or ``"native"``.
-        jobs: Processes at a time.
+        servers: Run as many at a time as there are servers.
         progress: Told of each result that was not known before.
     """
     folder = CACHE / backend
@@ -51,44 +54,50 @@ def run_cases(
         if path.exists()
     }
     todo = [name for name in paths if name not in results]
-    with _Servers(backend, min(jobs, len(todo))) as servers:
-        for result in servers.run(todo):
-            results[result.name] = result
-            paths[result.name].write_text(json.dumps(asdict(result)))
-            progress(result)
+    for result in servers.run(todo, backend):
+        results[result.name] = result
+        paths[result.name].write_text(json.dumps(asdict(result)))
+        progress(result)
     return results
 
 
-class _Servers:
-    """``case_server.py`` processes, each with one test at a time."""
+class CaseServers:
+    """``case_server.py`` processes, each with one test at a time; started when there is one."""
 
-    def __init__(self, backend: str, count: int) -> None:
-        self._command = [sys.executable, str(Path(__file__).with_name("case_server.py")), backend]
+    def __init__(self, count: int) -> None:
         self._count = count
         self._stack = ExitStack()
         self._idle: queue.Queue[subprocess.Popen[str]] = queue.Queue()
+        self._is_started = False
 
-    def __enter__(self) -> _Servers:
-        for _ in range(self._count):
-            pipe = subprocess.PIPE
-            server = subprocess.Popen(self._command, stdin=pipe, stdout=pipe, text=True)
-            self._idle.put(self._stack.enter_context(server))
+    def __enter__(self) -> CaseServers:
         return self
 
     def __exit__(self, *_: object) -> None:
         self._stack.close()  # the end of its input ends a server
 
-    def run(self, names: list[str]) -> Iterable[CaseResult]:
+    def run(self, names: list[str], backend: str) -> Iterable[CaseResult]:
+        """The results, in order; ``backend`` as for ``run_cases``."""
         if names:
+            self._start()
             with ThreadPoolExecutor(self._count) as pool:
-                yield from pool.map(self._run_one, names)
+                yield from pool.map(lambda name: self._run_one(name, backend), names)
 
-    def _run_one(self, name: str) -> CaseResult:
+    def _start(self) -> None:
+        if not self._is_started:
+            self._is_started = True
+            command = [sys.executable, str(Path(__file__).with_name("case_server.py"))]
+            for _ in range(self._count):
+                pipe = subprocess.PIPE
+                server = subprocess.Popen(command, stdin=pipe, stdout=pipe, text=True)
+                self._idle.put(self._stack.enter_context(server))
+
+    def _run_one(self, name: str, backend: str) -> CaseResult:
         server = self._idle.get()
         try:
             assert server.stdin is not None
             assert server.stdout is not None
-            server.stdin.write(f"{name}\n")
+            server.stdin.write(f"{backend} {name}\n")
             server.stdin.flush()
             answer = server.stdout.readline()
         finally:

@@ -1,11 +1,13 @@
 """Runs the node tests whose names come in on standard input, each in a forked process.
 
-Usage: ``case_server.py wasm|native``. One line of JSON goes out per name. This process has one
-thread and has loaded tests and runtimes before it forks: a fork is all that a test adds.
+A line is ``wasm NAME`` or ``native NAME``; one line of JSON goes out for each. This process has no
+thread that a fork could do harm to, and has loaded tests, compilers and runtimes before it forks:
+a fork is all that a test adds.
 """
 
 from __future__ import annotations
 
+import importlib
 import json
 import os
 import select
@@ -77,10 +79,13 @@ def _read_until_end(reader: int, deadline: float) -> tuple[bytes, bool]:
 
 
 def main() -> None:
-    backend = sys.argv[1]
     load_cases()
+    for backend in BACKENDS.values():
+        for module in backend.needs:
+            importlib.import_module(module)
     for line in sys.stdin:
-        print(json.dumps(asdict(_run_forked(line.strip(), backend))), flush=True)
+        backend_name, name = line.split()
+        print(json.dumps(asdict(_run_forked(name, backend_name))), flush=True)
 
 
 if __name__ == "__main__":

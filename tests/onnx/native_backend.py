@@ -18,6 +18,9 @@ __all__ = ["NativeBackend"]
 class NativeBackend(Backend):
     """Compiles for this machine and runs on IREE's runtime, as IREE's documentation does it."""
 
+    needs = ("iree.compiler.tools.import_onnx.__main__", "iree.runtime")
+    """What every test imports."""
+
     @classmethod
     def prepare(cls, model: onnx.ModelProto, device: str = "CPU", **kwargs: Any) -> LoadedModel:
         import iree.runtime

@@ -11,7 +11,7 @@ import collections
 import sys
 import time
 
-from case_runner import run_cases
+from case_runner import CaseServers, run_cases
 from node_cases import CaseResult, in_fixed_fifth, load_cases
 
 
@@ -30,12 +30,13 @@ def main() -> int:
         for name in sorted(load_cases())
         if arguments.only in name and (in_fixed_fifth(name) or not arguments.fifth)
     ]
-    native = run_cases(names, "native", arguments.jobs, _Progress("native", len(names)))
-    _print_statuses("native IREE", native)
-    if arguments.native_only:
-        return 0
-    ours = run_cases(names, "wasm", arguments.jobs, _Progress("wasm", len(names)))
-    _print_statuses("iree-wasm-hal", ours)
+    with CaseServers(arguments.jobs) as servers:
+        native = run_cases(names, "native", servers, _Progress("native", len(names)))
+        _print_statuses("native IREE", native)
+        if arguments.native_only:
+            return 0
+        ours = run_cases(names, "wasm", servers, _Progress("wasm", len(names)))
+        _print_statuses("iree-wasm-hal", ours)
     return _report(names, native, ours, verbose=arguments.verbose)
 
 
