@@ -288,6 +288,22 @@ def test_flatbuffer_defects(patches: dict[str, int], message: str) -> None:
         decode(data, _NODE, b"TEST")
 
 
+def test_tables_that_share_a_vtable_are_checked_each() -> None:
+    leaf = Table("Leaf", lambda **values: values, (TableField("number", Scalar("i")),))
+    root = Table("Root", lambda **values: values, (TableField("leaves", Vector(leaf)),))
+    data = bytearray(60)
+    struct.pack_into("<I4s", data, 0, 16, b"TEST")
+    struct.pack_into("<HHH", data, 8, 6, 8, 4)  # the root's vtable
+    struct.pack_into("<iI", data, 16, 8, 4)  # the root at 16, its vector at 24
+    struct.pack_into("<III", data, 24, 2, 16, 20)  # leaves at 44 and 52
+    struct.pack_into("<HHH", data, 36, 6, 8, 4)  # the vtable of both
+    struct.pack_into("<iiii", data, 44, 8, 11, 16, 22)
+    decoded = decode(memoryview(bytes(data)), root, b"TEST")
+    assert decoded == {"leaves": ({"number": 11}, {"number": 22})}
+    with pytest.raises(ArchiveError, match=r"byte 52 \(leaves.\[1\]\): 8 bytes needed"):
+        decode(memoryview(bytes(data[:56])), root, b"TEST")
+
+
 def test_shared_subtrees_do_not_blow_up() -> None:
     # Each level's vector names the next level's table many times: 8 levels of 64 are 2**48 tables.
     fan_out = 64
