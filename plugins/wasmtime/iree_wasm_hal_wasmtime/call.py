@@ -66,7 +66,12 @@ def make_function(
                 msg = f"{name!r} takes {parameter_count} integers, got {arguments!r}"
                 raise ArgumentError(msg) from type_error
             store.running.call = call
-            error = func_call(store.context, func, slots, slot_count, trap)
+            try:
+                error = func_call(store.context, func, slots, slot_count, trap)
+            except BaseException:  # Ctrl-C, behind the call; raised again
+                store.running.call = None
+                _forget(store, trap)
+                raise
             store.running.call = None
             if error == null and trap[0] == null:
                 return result[0] if has_result else None
@@ -76,6 +81,13 @@ def make_function(
 
     call_wasm.__name__ = call_wasm.__qualname__ = name
     return call_wasm
+
+
+def _forget(store: Store, trap: Any) -> None:
+    """Deletes the trap that nobody was told of: the next call would take it for its own."""
+    unseen, trap[0] = trap[0], ffi.NULL
+    if unseen != ffi.NULL:
+        store.lib.wasm_trap_delete(unseen)
 
 
 def _raise(store: Store, call: Call, error: Any, trap: Any, name: str) -> int | None:

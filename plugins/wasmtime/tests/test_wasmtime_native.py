@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import os
+import signal
 import subprocess
 import sys
 import threading
@@ -272,6 +273,37 @@ def test_interrupts_while_wasmtime_asks_are_raised_later(engine: Engine, name: s
     assert interrupted == [name]
     for instance in (first, engine.instantiate(program, memory)):
         assert instance.function("page_count")() == memory.page_count
+
+
+def test_ctrl_c_during_a_call_that_traps(engine: Engine) -> None:
+    """The trap is nobody's then: not that of the next call of the same function."""
+    wasm = wat2wasm(
+        """(module (import "env" "memory" (memory 1 4))
+        (func (export "f") (param $trap i32) (result i32)
+          (if (local.get $trap) (then
+            (i32.store8 (i32.const 0) (i32.const 1))
+            (loop $wait (br_if $wait (i32.eqz (i32.load8_u (i32.const 1)))))
+            (unreachable)))
+          (i32.const 5)))"""
+    )
+    memory = engine.create_memory(SMALL)
+    view = memory.view()
+    instance = engine.instantiate(engine.compile(bytes(wasm)), memory)
+    function = instance.function("f")
+
+    def interrupt() -> None:
+        while not view[0]:
+            pass
+        signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGINT)
+        view[1] = 1
+
+    interrupter = threading.Thread(target=interrupt)
+    interrupter.start()
+    with pytest.raises(KeyboardInterrupt):
+        function(1)
+    interrupter.join()
+    instance.interrupt()  # nothing runs
+    assert function(0) == 5
 
 
 @pytest.mark.parametrize(
