@@ -175,7 +175,7 @@ class WorkerPool:
         if helpers is None or submission.max_workgroup_count <= 1 or not helpers.are_here:
             return self._check_stop(self._run_alone(submission), submission)
         sharing = submission.sharing
-        is_shared = sharing.is_worthwhile()
+        is_shared = sharing.is_worthwhile
         start = time.perf_counter()
         result = self._run_shared(submission, helpers) if is_shared else self._run_alone(submission)
         sharing.note(time.perf_counter() - start)
