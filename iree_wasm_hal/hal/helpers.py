@@ -209,7 +209,8 @@ class Helpers:
 
     def _await_job(self) -> bool:
         with self._lock:
-            while self._job is None and not self._is_stopping:
+            # Whoever came back from a submission that failed would park, asleep, and be waited for.
+            while (self._job is None or self._error is not None) and not self._is_stopping:
                 self._wake.wait()
             if self._is_stopping:
                 return False
