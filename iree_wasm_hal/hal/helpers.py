@@ -15,6 +15,7 @@ import weakref
 from typing import TYPE_CHECKING
 
 from iree_wasm_hal.errors import ClosedError, EngineError, InterruptedCallError, LimitError
+from iree_wasm_hal.hal.placement import Placement
 from iree_wasm_hal.hal.threads import spin_limit, start_threads
 from iree_wasm_hal.hal.worker import overwritten_error
 from iree_wasm_hal.wasm.stream import SUBMISSION_BLOCK, Result
@@ -77,6 +78,7 @@ class Helpers:
         "_memory",
         "_outside_count",
         "_patience",
+        "_placement",
         "_process_id",
         "_submitter",
         "_threads",
@@ -115,6 +117,7 @@ class Helpers:
         except LimitError:
             self.stop()  # those that were started
             raise
+        self._placement = Placement(self._threads)
         _HELPERS.add(self)
 
     @property
@@ -144,6 +147,7 @@ class Helpers:
         start = self.mailbox_ptr + MAILBOX.offset("eviction")
         settings = _SETTINGS.pack(self._eviction, 0, len(self._workers) + 1, *self._patience)
         self._memory.view[start : start + _SETTINGS.size] = settings
+        self._placement.follow()
         self._error = None
         self._job = submission
         if self._outside_count:
