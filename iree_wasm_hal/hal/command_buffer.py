@@ -184,9 +184,9 @@ class CommandBuffer:
             InvocationError: OUT_OF_RANGE or INVALID_ARGUMENT.
         """
         del flags
-        x, y, z = (axis & 0xFFFFFFFF for axis in workgroup_count)
-        self._max_workgroup_count = max(self._max_workgroup_count, x * y * z)
-        count = (x, y, z)
+        x, y, z = workgroup_count
+        count = (x & 0xFFFFFFFF, y & 0xFFFFFFFF, z & 0xFFFFFFFF)
+        self._max_workgroup_count = max(self._max_workgroup_count, count[0] * count[1] * count[2])
         self._dispatch(executable, function_id, count, constants, bindings)
 
     def dispatch_indirect(

@@ -24,6 +24,7 @@ from __future__ import annotations
 import struct
 from dataclasses import dataclass
 from enum import IntEnum
+from typing import NamedTuple
 
 from iree_wasm_hal.errors import ArgumentError, InternalError
 
@@ -225,8 +226,7 @@ SUBMISSION_BLOCK = Struct(
 )
 
 
-@dataclass(frozen=True, slots=True)
-class BindingRef:
+class BindingRef(NamedTuple):
     """A range of a buffer, as commands name it.
 
     Attributes:

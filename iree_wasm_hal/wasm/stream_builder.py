@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import struct
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -104,13 +105,13 @@ class CommandStreamBuilder:
                 f"fill: {target.byte_length} bytes are no multiple of the pattern's "
                 f"{pattern_byte_length}"
             )
-        reference = self._reference("fill target", target, "target", allow_whole=True)
+        reference = self._range("fill target", target, allow_whole=True)
         repeated = pattern.to_bytes(pattern_byte_length, "little") * (8 // pattern_byte_length)
         self._append(
-            FILL_COMMAND.pack(
-                **self._header(Opcode.FILL, FILL_COMMAND.byte_length),
-                **reference,
-                pattern=int.from_bytes(repeated, "little"),
+            FILL_COMMAND.pack_all(
+                *self._header(Opcode.FILL, FILL_COMMAND.byte_length),
+                *reference,
+                int.from_bytes(repeated, "little"),
             )
         )
 
@@ -124,12 +125,9 @@ class CommandStreamBuilder:
             raise ArgumentError(
                 f"copy: source has {source.byte_length} bytes, target {target.byte_length}"
             )
-        references = {
-            **self._reference("copy source", source, "source"),
-            **self._reference("copy target", target, "target"),
-        }
+        references = self._range("copy source", source) + self._range("copy target", target)
         header = self._header(Opcode.COPY, COPY_COMMAND.byte_length)
-        self._append(COPY_COMMAND.pack(**header, **references))
+        self._append(COPY_COMMAND.pack_all(*header, *references))
 
     def update(self, data: bytes | memoryview, target: BindingRef) -> None:
         """Writes host bytes, which are kept in the stream.
@@ -142,11 +140,11 @@ class CommandStreamBuilder:
             raise ArgumentError(
                 f"update: {len(payload)} bytes of data for a target of {target.byte_length}"
             )
-        reference = self._reference("update target", target, "target")
+        reference = self._range("update target", target)
         padding = bytes(-len(payload) % 8)
         byte_length = UPDATE_COMMAND.byte_length + len(payload) + len(padding)
         header = self._header(Opcode.UPDATE, byte_length)
-        self._append(UPDATE_COMMAND.pack(**header, **reference) + payload + padding)
+        self._append(UPDATE_COMMAND.pack_all(*header, *reference) + payload + padding)
 
     def dispatch(
         self,
@@ -176,26 +174,22 @@ class CommandStreamBuilder:
         Raises:
             ArgumentError: A value is out of range.
         """
-        self._check_dispatch(
-            (executable_index, function_table_index, environment_ptr, local_memory_byte_length),
-            workgroup_size,
-            (len(constants), len(bindings)),
-        )
+        _check_range("dispatch environment address", environment_ptr, self._address_limit - 1)
         tail, bindings_offset = self._constants_and_bindings(constants, bindings)
-        command = DISPATCH_COMMAND.pack(
-            **self._workgroup_count(workgroup_count),
-            **self._header(Opcode.DISPATCH, DISPATCH_COMMAND.byte_length + len(tail)),
-            executable_index=executable_index,
-            function_table_index=function_table_index,
-            environment_address=environment_ptr,
-            workgroup_size_x=workgroup_size[0],
-            workgroup_size_y=workgroup_size[1],
-            workgroup_size_z=workgroup_size[2],
-            constant_count=len(constants),
-            binding_count=len(bindings),
-            bindings_offset=bindings_offset,
-            local_memory_byte_length=local_memory_byte_length,
-        )
+        indirect, groups, count = self._workgroup_count(workgroup_count)
+        header = self._header(Opcode.DISPATCH, DISPATCH_COMMAND.byte_length + len(tail))
+        try:
+            # Programs with dynamic shapes record on every call: values by position, and no check
+            # of what the packing checks.
+            command = DISPATCH_COMMAND.pack_all(
+                *(*header, executable_index, function_table_index, environment_ptr),
+                *(*workgroup_size, len(constants), *groups, local_memory_byte_length),
+                *(len(bindings), bindings_offset, indirect, *count),
+            )
+        except struct.error:
+            indices = executable_index, function_table_index
+            _check_dispatch(*indices, workgroup_size, local_memory_byte_length)
+            raise
         self._append(command + tail)
         self._dispatch_count += 1
         self._executable_indices.add(executable_index)
@@ -231,7 +225,8 @@ class CommandStreamBuilder:
         if self._finished:
             raise ArgumentError("command stream: recording after finish()")
 
-    def _header(self, opcode: Opcode, byte_length: int) -> dict[str, int]:
+    def _header(self, opcode: int, byte_length: int) -> tuple[int, int, int, int]:
+        """The fields of a command's header."""
         self._require_open()
         if self._phase_offset < 0:
             self._open_phase()
@@ -240,12 +235,7 @@ class CommandStreamBuilder:
                 f"command stream: {len(self._data) + byte_length} bytes, "
                 f"at most {_MAX_STREAM_BYTE_LENGTH}"
             )
-        return {
-            "opcode": opcode,
-            "byte_length": byte_length,
-            "command_index": self._command_count,
-            "counter_offset": self._new_counter(),
-        }
+        return opcode, byte_length, self._command_count, self._new_counter()
 
     def _append(self, command: bytes) -> None:
         self._data += command
@@ -269,43 +259,28 @@ class CommandStreamBuilder:
         at = self._phase_offset + PHASE_COMMAND.offset("next_phase_offset")
         self._data[at : at + 4] = len(self._data).to_bytes(4, "little")
 
-    def _check_dispatch(
-        self,
-        values: tuple[int, int, int, int],
-        workgroup_size: tuple[int, int, int],
-        counts: tuple[int, int],
-    ) -> None:
-        limits = (
-            ("dispatch executable index", _U32_MAX),
-            ("dispatch function table index", _U32_MAX),
-            ("dispatch environment address", self._address_limit - 1),
-            ("dispatch local memory bytes", _U32_MAX),
-        )
-        for (what, maximum), value in zip(limits, values, strict=True):
-            _check_range(what, value, maximum)
-        size_limits = (_U32_MAX, _U32_MAX, _U16_MAX)
-        for size, maximum, axis in zip(workgroup_size, size_limits, "xyz", strict=True):
-            _check_range(f"dispatch workgroup size {axis}", size, maximum)
-        constant_count, binding_count = counts
+    def _constants_and_bindings(
+        self, constants: Sequence[int], bindings: Sequence[BindingRef]
+    ) -> tuple[bytes, int]:
+        """What follows a DISPATCH command, and where its bindings start in the command."""
+        constant_count, binding_count = len(constants), len(bindings)
         if constant_count > MAX_CONSTANT_COUNT or binding_count > MAX_BINDING_COUNT:
             raise ArgumentError(
                 f"dispatch: {constant_count} constants and {binding_count} bindings; at most "
                 f"{MAX_CONSTANT_COUNT} and {MAX_BINDING_COUNT}"
             )
-
-    def _constants_and_bindings(
-        self, constants: Sequence[int], bindings: Sequence[BindingRef]
-    ) -> tuple[bytes, int]:
-        """What follows a DISPATCH command, and where its bindings start in the command."""
-        data = b"".join((value & _U32_MAX).to_bytes(4, "little") for value in constants)
+        data = b"".join([(value & _U32_MAX).to_bytes(4, "little") for value in constants])
         data += bytes(-len(data) % 8)
-        packed = b"".join(
-            BINDING_REF.pack_all(*self._range(f"dispatch binding {i}", b, allow_whole=True))
-            for i, b in enumerate(bindings)
-        )
-        return data + packed, DISPATCH_COMMAND.byte_length + len(data)
+        packed = [
+            BINDING_REF.pack_all(*self._range("dispatch binding", one, index, allow_whole=True))
+            for index, one in enumerate(bindings)
+        ]
+        return b"".join((data, *packed)), DISPATCH_COMMAND.byte_length + len(data)
 
-    def _workgroup_count(self, count: tuple[int, int, int] | BindingRef) -> dict[str, int]:
+    def _workgroup_count(
+        self, count: tuple[int, int, int] | BindingRef
+    ) -> tuple[int, tuple[int, int, int], tuple[int, int, int]]:
+        """Whether it is indirect; x, y and z; and the range that they are loaded from."""
         if isinstance(count, BindingRef):
             if count.byte_length != 12:
                 raise ArgumentError(
@@ -316,48 +291,58 @@ class CommandStreamBuilder:
                     f"dispatch: indirect workgroup count at {count.byte_offset}, expected a "
                     "multiple of 4"
                 )
-            return {"indirect": 1, **self._reference("dispatch workgroup count", count, "count")}
+            return 1, (0, 0, 0), self._range("dispatch workgroup count", count)
         x, y, z = count
         _check_range("dispatch workgroup count x", x, _U32_MAX)
         _check_range("dispatch workgroup count y", y, _U32_MAX)
         _check_range("dispatch workgroup count z", z, _U16_MAX)
         _check_range("dispatch workgroups", x * y * z, MAX_WORKGROUP_COUNT)
-        return {"workgroup_count_x": x, "workgroup_count_y": y, "workgroup_count_z": z}
-
-    def _reference(
-        self, what: str, ref: BindingRef, prefix: str, *, allow_whole: bool = False
-    ) -> dict[str, int]:
-        """The fields of a range that is named so in a command."""
-        names = ("slot", "byte_offset", "byte_length")
-        return {
-            f"{prefix}_{name}": value
-            for name, value in zip(
-                names, self._range(what, ref, allow_whole=allow_whole), strict=True
-            )
-        }
+        return 0, count, (0, 0, 0)
 
     def _range(
-        self, what: str, ref: BindingRef, *, allow_whole: bool = False
+        self, what: str, ref: BindingRef, index: int | None = None, *, allow_whole: bool = False
     ) -> tuple[int, int, int]:
         """Slot, byte offset and byte length of a checked range."""
-        whole = ref.byte_length == WHOLE_BUFFER
-        if whole and not (allow_whole and ref.slot >= 0):
-            raise ArgumentError(f"{what}: a byte length is needed here")
-        byte_length = 0 if whole else ref.byte_length
-        end = ref.byte_offset + byte_length
-        if not -1 <= ref.slot < _MAX_SLOT_COUNT:
-            raise ArgumentError(f"{what}: slot {ref.slot}, expected -1 to {_MAX_SLOT_COUNT - 1}")
-        if ref.byte_offset < 0 or byte_length < 0 or end > self._address_limit:
-            raise ArgumentError(
-                f"{what}: {byte_length} bytes at {ref.byte_offset} are not within "
-                f"{self._address_limit} bytes"
-            )
-        if ref.slot >= 0:
-            needed = max(self._slot_requirements.get(ref.slot, 0), end)
-            self._slot_requirements[ref.slot] = needed
-        return ref.slot, ref.byte_offset, ref.byte_length
+        slot, byte_offset, byte_length = ref
+        whole = allow_whole and slot >= 0 and byte_length == WHOLE_BUFFER
+        end = byte_offset if whole else byte_offset + byte_length
+        if (
+            not -1 <= slot < _MAX_SLOT_COUNT
+            or not 0 <= byte_offset <= end <= self._address_limit
+            or (byte_length == WHOLE_BUFFER and not whole)
+        ):
+            raise self._range_error(what if index is None else f"{what} {index}", ref)
+        if slot >= 0 and end > self._slot_requirements.get(slot, -1):
+            self._slot_requirements[slot] = end
+        return ref
+
+    def _range_error(self, what: str, ref: BindingRef) -> ArgumentError:
+        slot, byte_offset, byte_length = ref
+        if not -1 <= slot < _MAX_SLOT_COUNT:
+            return ArgumentError(f"{what}: slot {slot}, expected -1 to {_MAX_SLOT_COUNT - 1}")
+        if byte_length == WHOLE_BUFFER:
+            return ArgumentError(f"{what}: a byte length is needed here")
+        return ArgumentError(
+            f"{what}: {byte_length} bytes at {byte_offset} are not within "
+            f"{self._address_limit} bytes"
+        )
 
 
 def _check_range(what: str, value: int, maximum: int) -> None:
     if not 0 <= value <= maximum:
         raise ArgumentError(f"{what} is {value}, expected 0 to {maximum}")
+
+
+def _check_dispatch(
+    executable_index: int,
+    function_table_index: int,
+    workgroup_size: tuple[int, int, int],
+    local_memory_byte_length: int,
+) -> None:
+    """Says which field of a DISPATCH command does not take its value."""
+    _check_range("dispatch executable index", executable_index, _U32_MAX)
+    _check_range("dispatch function table index", function_table_index, _U32_MAX)
+    _check_range("dispatch local memory bytes", local_memory_byte_length, _U32_MAX)
+    limits = (_U32_MAX, _U32_MAX, _U16_MAX)
+    for size, maximum, axis in zip(workgroup_size, limits, "xyz", strict=True):
+        _check_range(f"dispatch workgroup size {axis}", size, maximum)
