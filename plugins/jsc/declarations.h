@@ -1,16 +1,17 @@
-// C declarations of the part of JavaScriptCore's C API that the plugin uses, for cffi's ABI mode.
+// C declarations of the part of JavaScriptCore's API that the plugin uses, for cffi's ABI mode.
 //
-// Names and signatures are those of JavaScriptCore/JavaScript.h and of WebKitGTK's jsc/JSCOptions.h
-// and jsc/JSCVersion.h (https://webkitgtk.org/reference/). All of them are there in every release
-// of the libraries that library.py names, but the ones marked optional.
+// Names and signatures are those of WebKitGTK's jsc/jsc.h (https://webkitgtk.org/reference/), of
+// GObject and of libc. All of them are there in every release of the libraries that library.py
+// names, but the ones marked optional.
 // plugins/generate_bindings.py turns this file into _bindings.py.
 
-typedef struct OpaqueJSContextGroup *JSContextGroupRef;
 typedef struct OpaqueJSContext *JSContextRef;
-typedef struct OpaqueJSString *JSStringRef;
-typedef struct OpaqueJSValue *JSValueRef;
+typedef struct _JSCContext JSCContext;
+typedef struct _JSCException JSCException;
+typedef struct _JSCValue JSCValue;
+typedef size_t GType;
 
-// Version and options (WebKitGTK)
+// Version and options
 
 unsigned int jsc_get_major_version(void);
 unsigned int jsc_get_minor_version(void);
@@ -20,36 +21,46 @@ int jsc_options_get_uint(const char *option, unsigned int *value);
 
 // Contexts
 
-JSContextGroupRef JSContextGroupCreate(void);
-void JSContextGroupRelease(JSContextGroupRef);
-JSContextRef JSGlobalContextCreateInGroup(JSContextGroupRef, void *global_object_class);
-void JSGlobalContextRelease(JSContextRef);
-JSValueRef JSContextGetGlobalObject(JSContextRef);
-void JSGarbageCollect(JSContextRef);
+JSCContext *jsc_context_new(void);
+JSCValue *jsc_context_evaluate(JSCContext *, const char *code, ssize_t byte_length);
+void jsc_context_set_value(JSCContext *, const char *name, JSCValue *);
+JSCException *jsc_context_get_exception(JSCContext *);
+char *jsc_exception_to_string(JSCException *);
 
 // Values
 
-JSStringRef JSStringCreateWithUTF8CString(const char *);
-void JSStringRelease(JSStringRef);
-size_t JSStringGetMaximumUTF8CStringSize(JSStringRef);
-size_t JSStringGetUTF8CString(JSStringRef, char *buffer, size_t buffer_byte_length);
-JSStringRef JSValueToStringCopy(JSContextRef, JSValueRef, JSValueRef *exception);
-JSValueRef JSValueMakeUndefined(JSContextRef);
-JSValueRef JSEvaluateScript(
-    JSContextRef, JSStringRef script, JSValueRef this_object, JSStringRef source_url,
-    int starting_line, JSValueRef *exception);
-JSValueRef JSObjectGetProperty(JSContextRef, JSValueRef, JSStringRef name, JSValueRef *exception);
-JSValueRef JSObjectCallAsFunction(
-    JSContextRef, JSValueRef function, JSValueRef this_object, size_t argument_count,
-    const JSValueRef *arguments, JSValueRef *exception);
-void *JSObjectGetTypedArrayBytesPtr(JSContextRef, JSValueRef, JSValueRef *exception);
+GType jsc_value_get_type(void);
+JSCValue *jsc_value_new_functionv(
+    JSCContext *, const char *name, void *callback, void *user_data, void *destroy_notify,
+    GType return_type, unsigned int parameter_count, GType *parameter_types);
+JSCValue *jsc_value_function_callv(
+    JSCValue *, unsigned int parameter_count, JSCValue **parameters);
+JSCValue *jsc_value_object_get_property(JSCValue *, const char *name);
+double jsc_value_to_double(JSCValue *);
+char *jsc_value_to_string(JSCValue *);
+void *jsc_value_typed_array_get_data(JSCValue *, size_t *length);
+
+// GObject
+
+void g_object_unref(void *object);
+void g_free(void *memory);
 
 // Optional: not part of the headers, or only in newer releases
 
 void JSSynchronousGarbageCollectForDebugging(JSContextRef);
+JSContextRef _Z22jscContextGetJSContextP11_JSCContext(JSCContext *);
 bool JSConfigureSignalForGC(int signal);
 
-// libc
+// libc; what is opaque there is at most as large as here
+
+typedef struct { uint64_t opaque[8]; } sem_t;
+int sem_init(sem_t *semaphore, int is_shared, unsigned int value);
+int sem_post(sem_t *semaphore);
+int sem_wait(sem_t *semaphore);
+
+typedef struct { uint64_t opaque[8]; } pthread_barrier_t;
+int pthread_barrier_init(pthread_barrier_t *barrier, const void *attributes, unsigned int count);
+int pthread_barrier_wait(pthread_barrier_t *barrier);
 
 typedef struct {
     const char *file_name; void *base; const char *symbol_name; void *symbol;

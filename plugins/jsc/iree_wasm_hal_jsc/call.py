@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from iree_wasm_hal.errors import ArgumentError, ClosedError
 from iree_wasm_hal_jsc.c_api import ffi
@@ -22,18 +22,18 @@ class InstanceOwner(Protocol):
         ...
 
 
-def make_function(owner: InstanceOwner, wrapper: Any, signature: Signature) -> WasmFunction:
+def make_function(owner: InstanceOwner, number: int, signature: Signature) -> WasmFunction:
     """Builds the Python callable for an exported function.
 
     It reaches the native instance through ``owner.native`` each time, so that closing the instance
-    frees it. ``wrapper`` is valid as long as that.
+    frees it. ``number`` is the machine's, valid as long as that.
     """
     name = signature.name
     masks = tuple((index, 2**bits - 1) for index, bits in enumerate(signature.parameter_bits))
     parameter_count = len(masks)
     has_result = signature.result_bits is not None
     result_type = "int32_t *" if signature.result_bits == 32 else "int64_t *"
-    null, cast = ffi.NULL, ffi.cast
+    cast = ffi.cast
 
     def call_wasm(*arguments: int) -> int | None:
         native = owner.native
@@ -52,13 +52,12 @@ def make_function(owner: InstanceOwner, wrapper: Any, signature: Signature) -> W
             except TypeError as type_error:
                 msg = f"{name!r} takes {parameter_count} integers, got {arguments!r}"
                 raise ArgumentError(msg) from type_error
-            outcome = machine.call(machine.context, wrapper, null, 0, null, null)
-            if outcome == machine.undefined:
+            if machine.request(number):
                 result = cast(result_type, slots)[0] if has_result else None
                 failure = None
             else:
                 result = None
-                failure = machine.failure(uncaught=outcome == null)
+                failure = machine.failure()
         if machine.has_pending:
             machine.finish()
         if failure is not None:

@@ -1,29 +1,37 @@
 // The JavaScript half of the plugin: everything that lives in one virtual machine.
 //
-// The C API gives out pointers that JavaScriptCore's collector knows of only while they are on a
-// native stack or reachable from here. cffi keeps them elsewhere. So the Python half holds numbers
-// (ids of entries in the tables below) and only such pointers as stay reachable from `host`:
+// It runs on a thread of its own, in `serve`, which own_thread.py calls once. Python's threads never
+// enter JavaScriptCore: they write a request into the mailbox, raise a semaphore and wait at a
+// barrier. So nothing here is known in Python by a pointer, which JavaScriptCore's collector would
+// not see there, but by numbers: of requests, of entries in the tables below, and addresses of bytes
+// that stay reachable from `held` for as long as Python uses them.
 //
-//   host.mailbox   64-bit slots: arguments and the result of every operation and wasm call
-//   host.transfer  bytes on their way in (a module, a name), owned by one operation
-//   host.text      UTF-16 text on its way out, owned by one operation
-//   host.window    the bytes of a memory, while Python asks where they are
-//   host.wrapper   the function that `bind` made
+//   mailbox        64-bit slots: arguments and the results of every operation and wasm call, and
+//                  behind them the request and its outcome
+//   held.transfer  bytes on their way in (a module, a name), owned by one operation
+//   held.text      UTF-16 text on its way out, owned by one operation
 //
-// Operations take no arguments. They return undefined, or true when they threw; `describe` then
-// puts the failure into host.text.
+// C functions that own_thread.py gives to this script:
+//
+//   awaitRequest   lowers the semaphore, once it is raised, or returns early
+//   reply          meets the caller at the barrier
+//   addressOf      where the bytes of a typed array are
+//   collectGarbage does so before it returns
 (function () {
   "use strict";
   if (typeof WebAssembly !== "object") throw new Error("WebAssembly is switched off");
   const MAILBOX_SLOT_COUNT = 1024; // the JavaScript API allows 1000 parameters
-  const i64 = new BigInt64Array(MAILBOX_SLOT_COUNT);
+  const i64 = new BigInt64Array(MAILBOX_SLOT_COUNT + 2);
   const i32 = new Int32Array(i64.buffer);
-  const host = { mailbox: i64 };
+  const [REQUEST, OUTCOME] = [2 * MAILBOX_SLOT_COUNT, 2 * MAILBOX_SLOT_COUNT + 2];
+  const [NOTHING, END] = [0, -1]; // requests; the others are the numbers of functions
+  const held = { mailbox: i64, transfer: null, text: null };
 
   const tables = [new Map(), new Map(), new Map()];
   const [programs, memories, instances] = tables;
+  const functions = new Map(); // operations and the functions that `bind` made, by number
   let nextId = 1;
-  let failure = null;
+  let failure;
 
   const put = (table, entry) => {
     table.set(nextId, entry);
@@ -34,25 +42,17 @@
   const send = (text) => {
     const units = new Uint16Array(text.length + 1);
     for (let index = 0; index < text.length; ++index) units[index] = text.charCodeAt(index);
-    host.text = units;
+    held.text = units;
     i64[0] = BigInt(text.length);
+    i64[1] = BigInt(addressOf(units));
   };
   // Code units, not UTF-8: names of exports may be any text.
   const receive = () => {
-    const units = new Uint16Array(host.transfer.buffer, 0, host.transfer.length >> 1);
+    const units = new Uint16Array(held.transfer.buffer, 0, held.transfer.length >> 1);
     let text = "";
     for (let index = 0; index < units.length; ++index) text += String.fromCharCode(units[index]);
-    host.transfer = null;
+    held.transfer = null;
     return text;
-  };
-
-  const guarded = (operation) => () => {
-    try {
-      operation();
-    } catch (error) {
-      failure = { error };
-      return true;
-    }
   };
 
   // One JavaScript function per exported function: it reads the arguments from the mailbox and
@@ -61,36 +61,23 @@
     const slot = (kind, index) => (kind === "i64" ? `i64[${index}]` : `i32[${2 * index}]`);
     const call = `wasmFunction(${type.parameters.map(slot).join(", ")})`;
     const body = type.results.length ? `${slot(type.results[0], 0)} = ${call}` : call;
-    return new Function(
-      "wasmFunction", "i32", "i64", "fail",
-      `"use strict"; return () => { try { ${body}; } catch (error) { return fail(error); } }`,
-    )(wasmFunction, i32, i64, (error) => {
-      failure = { error };
-      return true;
-    });
-  };
-
-  const describe = () => {
-    const error = failure === null ? undefined : failure.error;
-    failure = null;
-    send(JSON.stringify({
-      name: error instanceof WebAssembly.Exception ? "Exception" : String(error?.name),
-      message: String(error?.message),
-      stack: String(error?.stack ?? ""),
-    }));
+    return new Function("wasmFunction", "i32", "i64", `"use strict"; return () => { ${body}; }`)(
+      wasmFunction, i32, i64,
+    );
   };
 
   const operations = {
     allocate() {
-      host.transfer = new Uint8Array(argument(0));
+      held.transfer = new Uint8Array(argument(0));
+      i64[0] = BigInt(addressOf(held.transfer));
     },
     validate() {
-      i64[0] = BigInt(WebAssembly.validate(host.transfer));
-      host.transfer = null;
+      i64[0] = BigInt(WebAssembly.validate(held.transfer));
+      held.transfer = null;
     },
     compile() {
-      const bytes = host.transfer;
-      host.transfer = null;
+      const bytes = held.transfer;
+      held.transfer = null;
       put(programs, new WebAssembly.Module(bytes));
     },
     inspect() {
@@ -102,11 +89,8 @@
       const [initial, maximum, shared] = [argument(0), argument(1), Boolean(argument(2))];
       put(memories, new WebAssembly.Memory({ initial, maximum, shared }));
     },
-    openWindow() {
-      host.window = new Uint8Array(memories.get(argument(0)).buffer);
-    },
-    closeWindow() {
-      host.window = null;
+    locate() {
+      i64[0] = BigInt(addressOf(new Uint8Array(memories.get(argument(0)).buffer)));
     },
     grow() {
       memories.get(argument(0)).grow(argument(1));
@@ -121,24 +105,60 @@
       for (const { name, kind, type } of WebAssembly.Module.exports(module)) {
         if (kind === "function") types.set(name, type);
       }
-      put(instances, { exports: instance.exports, types, wrappers: new Map() });
+      put(instances, { exports: instance.exports, types, numbers: new Map() });
     },
     bind() {
-      const { exports, types, wrappers } = instances.get(argument(0));
+      const { exports, types, numbers } = instances.get(argument(0));
       const name = receive();
-      let wrapper = wrappers.get(name);
-      if (wrapper === undefined) {
-        wrapper = wrap(exports[name], types.get(name));
-        wrappers.set(name, wrapper);
+      let number = numbers.get(name);
+      if (number === undefined) {
+        number = nextId++;
+        functions.set(number, wrap(exports[name], types.get(name)));
+        numbers.set(name, number);
       }
-      host.wrapper = wrapper;
+      i64[0] = BigInt(number);
     },
     release() {
-      tables[argument(0)].delete(argument(1));
-      host.wrapper = null;
+      const [table, id] = [tables[argument(0)], argument(1)];
+      for (const number of table.get(id).numbers?.values() ?? []) functions.delete(number);
+      table.delete(id);
+    },
+    collect() {
+      collectGarbage();
+    },
+    describe() {
+      const error = failure;
+      failure = undefined;
+      send(JSON.stringify({
+        name: error instanceof WebAssembly.Exception ? "Exception" : String(error?.name),
+        message: String(error?.message),
+        stack: String(error?.stack ?? ""),
+      }));
     },
   };
-  for (const [name, operation] of Object.entries(operations)) host[name] = guarded(operation);
-  host.describe = describe;
-  globalThis.host = host;
+
+  const serve = () => {
+    for (;;) {
+      awaitRequest();
+      const request = i32[REQUEST];
+      if (request === NOTHING) continue;
+      i32[REQUEST] = NOTHING;
+      if (request === END) return;
+      try {
+        functions.get(request)();
+        i32[OUTCOME] = 0;
+      } catch (error) {
+        failure = error;
+        i32[OUTCOME] = 1;
+      }
+      reply();
+    }
+  };
+
+  const numbers = {};
+  for (const [name, operation] of Object.entries(operations)) {
+    numbers[name] = nextId;
+    functions.set(nextId++, operation);
+  }
+  return { serve, mailbox: addressOf(i64), operations: JSON.stringify(numbers) };
 })();

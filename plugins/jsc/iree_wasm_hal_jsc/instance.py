@@ -40,8 +40,8 @@ class JscInstance:
         native = self._open()
         signature = native.program.signature(name)
         with native.machine.entered():
-            wrapper = native.machine.wrapper(native.entry_id, name)
-        return make_function(self, wrapper, signature)
+            number = native.machine.function_number(native.entry_id, name)
+        return make_function(self, number, signature)
 
     def interrupt(self) -> None:
         """Not possible: JavaScriptCore's watchdog looks at JavaScript, not at wasm loops."""

@@ -8,15 +8,12 @@ import platform
 import sys
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from iree_wasm_hal.engine import check_process_limits, missing_functions
 from iree_wasm_hal.errors import EngineUnavailableError
 from iree_wasm_hal_jsc import startup
 from iree_wasm_hal_jsc.c_api import ffi
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
 
 FILE_NAMES = (
     "libjavascriptcoregtk-4.1.so.0",
@@ -33,11 +30,14 @@ INSTALL = (
 _RESERVED_BYTE_LENGTH = 6 * 2**30
 """What version 2.50 reserves at its start (5.2 GiB), rounded up. It touches little of it."""
 
-# Version 2.50 has 5 threads with two processors, and 4 descriptors.
-_THREAD_COUNT = 8 + (os.cpu_count() or 1)
+# Version 2.50 has 5 threads with two processors, and 4 descriptors; and each machine has one.
+_THREAD_COUNT = 9 + (os.cpu_count() or 1)
 _DESCRIPTOR_COUNT = 16
 
-_OPTIONAL = frozenset({"JSSynchronousGarbageCollectForDebugging", "JSConfigureSignalForGC"})
+_COLLECTOR = frozenset(
+    {"JSSynchronousGarbageCollectForDebugging", "_Z22jscContextGetJSContextP11_JSCContext"}
+)
+_OPTIONAL = _COLLECTOR | {"JSConfigureSignalForGC"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,13 +48,16 @@ class Library:
         lib: cffi's namespace of its functions.
         path: Its file.
         version: WebKitGTK's version.
-        collect: Collects the garbage of a context's machine.
+        suspension_signal: By which the collector stops the threads of a machine.
+        has_collector: Whether the library lets others collect its garbage. Without, that happens
+            when JavaScriptCore wants it, at the latest when it has no room for a memory.
     """
 
     lib: Any
     path: str
     version: str
-    collect: Callable[[Any], None]
+    suspension_signal: int
+    has_collector: bool
 
 
 @lru_cache(maxsize=1)
@@ -72,23 +75,24 @@ def load_library() -> Library:
     check_process_limits("jsc", threads=_THREAD_COUNT, descriptors=_DESCRIPTOR_COUNT)
     with startup.options_in_environment():
         lib, name = _open()
-        missing = set(missing_functions(ffi, lib, ("JS", "jsc_")))
+        missing = set(missing_functions(ffi, lib, ("JS", "jsc_", "_Z")))
         if missing - _OPTIONAL:
             listed = ", ".join(sorted(missing - _OPTIONAL))
             msg = (
                 f"engine 'jsc': {name} lacks {listed}: it is no WebKitGTK 2.40 or newer. {INSTALL}"
             )
             raise EngineUnavailableError(msg)
-        if "JSConfigureSignalForGC" not in missing:
-            startup.move_suspension_signal(lib.JSConfigureSignalForGC)
+        configure = None if "JSConfigureSignalForGC" in missing else lib.JSConfigureSignalForGC
+        suspension_signal = startup.suspension_signal(configure)
         startup.read_options(lib)
     numbers = lib.jsc_get_major_version(), lib.jsc_get_minor_version(), lib.jsc_get_micro_version()
-    collect = (
-        lib.JSGarbageCollect
-        if "JSSynchronousGarbageCollectForDebugging" in missing
-        else lib.JSSynchronousGarbageCollectForDebugging
+    return Library(
+        lib,
+        _path(lib, name),
+        ".".join(map(str, numbers)),
+        suspension_signal,
+        has_collector=not missing & _COLLECTOR,
     )
-    return Library(lib, _path(lib, name), ".".join(map(str, numbers)), collect)
 
 
 def _open() -> tuple[Any, str]:

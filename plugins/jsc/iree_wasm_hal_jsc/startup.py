@@ -47,21 +47,25 @@ def read_options(lib: Any) -> None:
     lib.jsc_options_get_boolean(b"useWasm", ffi.new("int *"))
 
 
-def move_suspension_signal(configure: Any) -> None:
+def suspension_signal(configure: Any) -> int:
     """Lets the collector suspend threads by a real-time signal instead of SIGUSR1.
 
     SIGUSR1 is what users, ``faulthandler.register`` and other engines take; whoever comes last
-    would break the other. Without effect if JavaScriptCore is initialised already.
+    would break the other. It remains if JavaScriptCore is initialised already.
 
     Args:
-        configure: ``JSConfigureSignalForGC``.
+        configure: ``JSConfigureSignalForGC``; None where the library has none.
+
+    Returns:
+        The signal.
     """
-    handled = _handled_signals()
-    candidates = range(signal.SIGRTMAX - _RESERVED_REAL_TIME_SIGNALS, signal.SIGRTMIN, -1)
-    for number in candidates:
-        if not handled >> (number - 1) & 1:
-            configure(number)
-            return
+    if configure is not None:
+        handled = _handled_signals()
+        candidates = range(signal.SIGRTMAX - _RESERVED_REAL_TIME_SIGNALS, signal.SIGRTMIN, -1)
+        for number in candidates:
+            if not handled >> (number - 1) & 1 and configure(number):
+                return number
+    return signal.SIGUSR1
 
 
 def _handled_signals() -> int:

@@ -1,6 +1,6 @@
 """One JavaScriptCore virtual machine: its lock, its mailbox, its operations.
 
-See host.js for the other half and for the rule that keeps the collector away from what we hold.
+See host.js for the other half, and own_thread.py for the way there.
 """
 
 from __future__ import annotations
@@ -10,35 +10,18 @@ import threading
 from collections import deque
 from contextlib import contextmanager
 from enum import IntEnum
-from functools import lru_cache
-from importlib import resources
 from typing import TYPE_CHECKING, Any
 
-from iree_wasm_hal.errors import ClosedError, EngineError, EngineUnavailableError, InternalError
+from iree_wasm_hal.errors import ClosedError, EngineError
 from iree_wasm_hal_jsc import forking
 from iree_wasm_hal_jsc.c_api import ffi
+from iree_wasm_hal_jsc.own_thread import OwnThread
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from iree_wasm_hal_jsc.library import Library
 
-_OPERATIONS = (
-    "allocate",
-    "bind",
-    "closeWindow",
-    "compile",
-    "createMemory",
-    "describe",
-    "grow",
-    "inspect",
-    "instantiate",
-    "openWindow",
-    "pageCount",
-    "release",
-    "validate",
-)
-_MAILBOX_SLOT_COUNT = 1024
 _MAX_UNCOLLECTED_INSTANCES = 16
 """Each may hold megabytes of code; collecting takes a few milliseconds."""
 
@@ -69,45 +52,34 @@ class OperationError(EngineError):
 
 
 class VirtualMachine:
-    """A context group of JavaScriptCore with one context and host.js in it.
+    """A virtual machine of JavaScriptCore on its own thread, with one context and host.js in it.
 
-    One thread at a time is in it: hold ``lock`` around every use of the rest (``entered`` does).
-    JavaScriptCore's own lock alone would not keep two threads' mailboxes apart.
+    One thread at a time uses it: hold ``lock`` around every use of the rest (``entered`` does).
 
     Attributes:
-        lib: cffi's namespace of the library.
-        context: The ``JSContextRef``, valid as long as this object.
         lock: Serialises all use.
         slots: The mailbox as ``uint64_t *``.
-        undefined: The value of a successful operation or call.
+        request: Runs a function of host.js's, by its number; whether it ended well.
         has_pending: Whether entries wait to be released; see ``finish``.
     """
 
     def __init__(self, library: Library) -> None:
-        self.lib = lib = library.lib
         self.lock: threading.Lock | _NoLock = threading.Lock()
         self.has_pending = False
         self._uncollected_instances = 0
         self._pending: deque[tuple[Table, int]] = deque()
-        self._collect = library.collect
-        group = lib.JSContextGroupCreate()
-        context = lib.JSGlobalContextCreateInGroup(group, ffi.NULL)
-        lib.JSContextGroupRelease(group)  # the context keeps it
-        self.context: Any = context
-        self.call = lib.JSObjectCallAsFunction
-        self.undefined = lib.JSValueMakeUndefined(context)
-        self._evaluate(_host_source())
-        self._host = self._property(lib.JSContextGetGlobalObject(context), "host")
-        self._operations = {name: self._property(self._host, name) for name in _OPERATIONS}
-        self.slots = ffi.cast("uint64_t *", self._bytes_of("mailbox"))
+        self._thread = OwnThread()
+        self.request = self._thread.request
         forking.watch(self)
+        self._thread.start(library)
+        self.slots = self._thread.slots
 
     def __del__(self) -> None:
         is_abandoned = isinstance(self.lock, _NoLock)
         # In a collected cycle of garbage, users of this object may be finalized after it.
         self.abandon("the virtual machine of engine 'jsc' is gone")
         if not is_abandoned:
-            self.lib.JSGlobalContextRelease(self.context)
+            self._thread.end()
 
     def abandon(self, reason: str) -> None:
         """Lets nobody in any more; what is inside stays."""
@@ -134,48 +106,31 @@ class VirtualMachine:
         """
         for index, argument in enumerate(arguments):
             self.slots[index] = argument
-        result = self.call(
-            self.context, self._operations[operation], ffi.NULL, 0, ffi.NULL, ffi.NULL
-        )
-        if result != self.undefined:
-            raise self.failure(uncaught=result == ffi.NULL)
+        if not self.request(self._thread.operations[operation]):
+            raise self.failure()
         return int(self.slots[0])
 
     def send(self, data: Any) -> None:
         """Puts bytes where the next operation finds them; hold the lock."""
-        self.run("allocate", len(data))
+        address = self.run("allocate", len(data))
         if len(data):
-            ffi.memmove(self._bytes_of("transfer"), data, len(data))
+            ffi.memmove(ffi.cast("uint8_t *", address), data, len(data))
 
     def receive(self, operation: str, *arguments: int) -> Any:
         """Runs an operation that answers with JSON; hold the lock."""
-        length = self.run(operation, *arguments)
-        text = bytes(ffi.buffer(self._bytes_of("text"), 2 * length)).decode("utf-16", "replace")
-        return json.loads(text)
+        self.run(operation, *arguments)
+        return self._answer()
 
-    def window(self, memory_id: int) -> Any:
-        """Where a memory's bytes are, as ``uint8_t *``; hold the lock."""
-        self.run("openWindow", memory_id)
-        base = ffi.cast("uint8_t *", self._bytes_of("window"))
-        self.run("closeWindow")
-        return base
-
-    def wrapper(self, instance_id: int, name: str) -> Any:
-        """The function object of an export, reachable as long as its instance; hold the lock."""
+    def function_number(self, instance_id: int, name: str) -> int:
+        """The number of an export, to request it, valid as long as its instance; hold the lock."""
         self.send(name.encode("utf-16-le", "surrogatepass"))
-        self.run("bind", instance_id)
-        return self._property(self._host, "wrapper")
+        return self.run("bind", instance_id)
 
-    def failure(self, *, uncaught: bool) -> OperationError:
-        """What the operation or call that just failed threw; hold the lock.
-
-        Args:
-            uncaught: Whether it threw outside of host.js's ``try``, which is so when the thread
-                has no stack left for a first JavaScript frame, or the machine no memory.
-        """
-        if uncaught:
-            return OperationError("RangeError", "Maximum call stack size exceeded.", "")
-        described = self.receive("describe")
+    def failure(self) -> OperationError:
+        """What the function that was just requested threw; hold the lock."""
+        if not self.request(self._thread.operations["describe"]):
+            return OperationError("Error", "JavaScriptCore cannot describe what was thrown", "")
+        described = self._answer()
         return OperationError(described["name"], described["message"], described["stack"])
 
     def release(self, table: Table, entry_id: int) -> None:
@@ -186,70 +141,31 @@ class VirtualMachine:
 
     def finish(self) -> None:
         """Releases what was given up, unless a thread is inside: that one does it on leaving."""
-        done = True
-        while self.has_pending and done and self.lock.acquire(blocking=False):
+        while self.has_pending and self.lock.acquire(blocking=False):
             try:
-                done = self._release_pending()
+                self._release_pending()
             finally:
                 self.lock.release()
 
-    def _release_pending(self) -> bool:
-        """Releases what was given up; whether it could."""
+    def _release_pending(self) -> None:
         self.has_pending = False
         memories = 0
-        instances = self._uncollected_instances
         while self._pending:
-            table, entry_id = self._pending[0]
-            try:
-                self.run("release", table, entry_id)
-            except OperationError:  # this thread has no stack left: another will have
-                self.has_pending = True
-                return False
-            self._pending.popleft()
+            table, entry_id = self._pending.popleft()
+            self.run("release", table, entry_id)
             memories += table is Table.MEMORIES
-            instances += table is Table.INSTANCES
+            self._uncollected_instances += table is Table.INSTANCES
         # The collector sees neither the address space of memories (see memory.py), which runs out
         # first, nor the code of programs.
-        if memories or instances >= _MAX_UNCOLLECTED_INSTANCES:
-            self._collect(self.context)
-            instances = 0
-        self._uncollected_instances = instances
-        return True
+        if memories or self._uncollected_instances >= _MAX_UNCOLLECTED_INSTANCES:
+            self.run("collect")
+            self._uncollected_instances = 0
 
-    def _bytes_of(self, name: str) -> Any:
-        array = self._property(self._host, name)
-        return self.lib.JSObjectGetTypedArrayBytesPtr(self.context, array, ffi.NULL)
-
-    def _property(self, owner: Any, name: str) -> Any:
-        string = self.lib.JSStringCreateWithUTF8CString(name.encode())
-        value = self.lib.JSObjectGetProperty(self.context, owner, string, ffi.NULL)
-        self.lib.JSStringRelease(string)
-        if value == ffi.NULL:
-            raise InternalError(f"host.js has no {name!r}")
-        return value
-
-    def _evaluate(self, source: bytes) -> None:
-        """Runs host.js.
-
-        Raises:
-            EngineUnavailableError: This JavaScriptCore cannot; carries its words.
-        """
-        script = self.lib.JSStringCreateWithUTF8CString(source)
-        error = ffi.new("JSValueRef *")
-        self.lib.JSEvaluateScript(self.context, script, ffi.NULL, ffi.NULL, 1, error)
-        self.lib.JSStringRelease(script)
-        if error[0] != ffi.NULL:
-            msg = f"engine 'jsc': this JavaScriptCore cannot be used: {self._text(error[0])}"
-            raise EngineUnavailableError(msg)
-
-    def _text(self, value: Any) -> str:
-        string = self.lib.JSValueToStringCopy(self.context, value, ffi.NULL)
-        size = self.lib.JSStringGetMaximumUTF8CStringSize(string)
-        buffer = ffi.new("char[]", size)
-        self.lib.JSStringGetUTF8CString(string, buffer, size)
-        self.lib.JSStringRelease(string)
-        text: bytes = ffi.string(buffer)
-        return text.decode("utf-8", "replace")
+    def _answer(self) -> Any:
+        """The JSON that an operation left."""
+        length, address = self.slots[0], self.slots[1]
+        units = ffi.buffer(ffi.cast("uint8_t *", address), 2 * length)
+        return json.loads(bytes(units).decode("utf-16", "replace"))
 
 
 class Entry:
@@ -290,8 +206,3 @@ class _NoLock:
 
     def release(self) -> None:
         """Not reached."""
-
-
-@lru_cache(maxsize=1)
-def _host_source() -> bytes:
-    return resources.files(__package__).joinpath("host.js").read_bytes()

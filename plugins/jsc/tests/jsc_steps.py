@@ -9,10 +9,9 @@ import signal
 import subprocess
 import sys
 import threading
-import weakref
-from functools import partial
 
 from iree_wasm_hal_jsc.library import FILE_NAMES
+from wasmtime import wat2wasm
 
 from iree_wasm_hal.engine import Engine, Instance, Memory, MemoryType, open_engine
 from iree_wasm_hal.engine.conformance.background import run_in_thread
@@ -20,7 +19,6 @@ from iree_wasm_hal.engine.conformance.suite import load_module
 from iree_wasm_hal.errors import (
     ClosedError,
     EngineUnavailableError,
-    Error,
     LimitError,
     TrapError,
 )
@@ -49,20 +47,110 @@ def small_stacks() -> None:
     In a fresh process, because glibc hands out the larger stacks of ended threads again.
     """
     engine = open_engine("jsc")
-    memories = [engine.create_memory(_GROWABLE) for _ in range(10)]
-    last = weakref.ref(memories[-1].native())  # type: ignore[attr-defined]  # the plugin's own
-    run_in_thread(memories.clear, stack_byte_length=64 * 1024).result()
-    say("given up:", last() is None)
-    for use in (
-        partial(engine.compile, load_module("memory")),
-        partial(engine.create_memory, _GROWABLE),
-    ):
+    memories: list[Memory] = []
+
+    def use() -> None:
+        memories.extend(engine.create_memory(_GROWABLE) for _ in range(10))
+        integers = engine.compile(load_module("integers"))
+        say(engine.instantiate(integers, memories[0]).function("i32_add")(40, 2))
+        memories.clear()
+
+    for _ in range(2):
+        run_in_thread(use, stack_byte_length=64 * 1024).result()
+
+
+def blocked_signals() -> None:
+    """Collects garbage while threads that have used the engine let no signal through.
+
+    A collector that stopped one of them would wait for ever.
+    """
+    engine = open_engine("jsc")
+    stop, ready = threading.Event(), threading.Barrier(4)
+
+    def linger() -> None:
+        say(instantiate(engine, "integers").function("i32_add")(40, 2))
+        signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
+        ready.wait()
+        stop.wait()
+
+    threads = [threading.Thread(target=linger) for _ in range(3)]
+    for thread in threads:
+        thread.start()
+    ready.wait()
+    for _ in range(20):
+        engine.create_memory(_GROWABLE).close()  # collects
+    stop.set()
+    for thread in threads:
+        thread.join()
+
+
+def opened_without_signals() -> None:
+    """Opens the engine on a thread that lets no signal through; traps, and collects garbage."""
+
+    def use() -> None:
+        signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
+        traps = instantiate(open_engine("jsc"), "traps")
         try:
-            run_in_thread(use, stack_byte_length=64 * 1024).result()
-        except Error as error:
-            say("call stack" in str(error))
-    memories += [engine.create_memory(_GROWABLE) for _ in range(10)]
-    say(len(memories))
+            traps.function("load32")(-1)
+        except TrapError as trap:
+            say(trap.kind)
+
+    run_in_thread(use).result()
+
+
+def interrupted_call() -> None:
+    """Presses Ctrl-C during a call, which stores 1 first and 2 at its end."""
+    wasm = wat2wasm(
+        """(module (import "env" "memory" (memory 1 16))
+          (func (export "f") (param $count i64)
+            (i32.store (i32.const 0) (i32.const 1))
+            (loop $next
+              (local.set $count (i64.sub (local.get $count) (i64.const 1)))
+              (br_if $next (i64.ne (local.get $count) (i64.const 0))))
+            (i32.store (i32.const 0) (i32.const 2))))"""
+    )
+    engine = open_engine("jsc")
+    memory = engine.create_memory(_GROWABLE)
+    function = engine.instantiate(engine.compile(bytes(wasm)), memory).function("f")
+    view = memory.view()
+
+    def interrupt() -> None:
+        while view[0] == 0:
+            threading.Event().wait(0.001)
+        say("during the call:", view[0] == 1)
+        signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGINT)
+
+    thread = threading.Thread(target=interrupt)
+    thread.start()
+    try:
+        try:
+            function(1_000_000_000)
+        finally:
+            say("it is over:", view[0] == 2)
+            thread.join()
+    except KeyboardInterrupt:
+        view[0] = 0
+        function(1)
+        say("interrupted; the next call:", view[0] == 2)
+
+
+def interrupted_start() -> None:
+    """Presses Ctrl-C at moments of the engine's opening; how many threads are left over."""
+    engine = open_engine("jsc")
+    instantiate(engine, "integers").function("constant")()
+    before = len(os.listdir("/proc/self/task"))
+    interrupts = 0
+    signal.signal(signal.SIGALRM, signal.default_int_handler)
+    for number in range(60):
+        signal.setitimer(signal.ITIMER_REAL, 0.0002 * (number + 1))
+        try:
+            try:
+                open_engine("jsc").close()
+            finally:
+                signal.setitimer(signal.ITIMER_REAL, 0)
+        except KeyboardInterrupt:
+            interrupts += 1
+    say(interrupts > 0, len(os.listdir("/proc/self/task")) - before < 10)
 
 
 def say(*words: object) -> None:

@@ -96,7 +96,7 @@ def test_library_without_the_functions_is_named(monkeypatch: pytest.MonkeyPatch)
     import _cffi_backend
 
     monkeypatch.setattr(library, "FILE_NAMES", (_cffi_backend.__file__,))
-    with pytest.raises(EngineUnavailableError, match=r"lacks JSContext.*apt-get"):
+    with pytest.raises(EngineUnavailableError, match=r"lacks jsc_context_evaluate.*apt-get"):
         open_engine("jsc")
 
 
@@ -196,6 +196,28 @@ def test_process_ends_well_during_a_call() -> None:
     assert step("leave_running") == ["running"]
 
 
-def test_thread_without_stack_for_javascript() -> None:
-    """What it gives up is released by the next thread that has some; the rest are errors."""
-    assert step("small_stacks") == ["given up: True", "True", "True", "10"]
+# Its threads
+
+
+def test_threads_without_stack_for_javascript() -> None:
+    assert step("small_stacks") == ["42", "42"]
+
+
+def test_collector_stops_no_thread_of_pythons() -> None:
+    assert step("blocked_signals") == ["42", "42", "42"]
+
+
+def test_engine_opens_on_a_thread_without_signals() -> None:
+    assert step("opened_without_signals") == [TrapKind.OUT_OF_BOUNDS_MEMORY]
+
+
+def test_interrupt_waits_for_the_call() -> None:
+    assert step("interrupted_call") == [
+        "during the call: True",
+        "it is over: True",
+        "interrupted; the next call: True",
+    ]
+
+
+def test_interrupted_start_leaves_nothing() -> None:
+    assert step("interrupted_start") == ["True True"]
