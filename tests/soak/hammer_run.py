@@ -20,23 +20,11 @@ from resident_memory import ResidentMemory
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-__all__ = ["Outcome", "groups", "run"]
+__all__ = ["Outcome", "run"]
 
 _SAMPLE_S = 0.1
 _STALL_S = 60.0
 """Without one action of a thread in this time it is taken to hang."""
-
-
-def groups(engine_names: Sequence[str]) -> list[list[str]]:
-    """Engines that share a process: all but JavaScriptCore where there is Wasmer.
-
-    JavaScriptCore's collector stops every thread that ever called it. Wasmer runs wasm on stacks
-    that it cannot be stopped on; it then tries again and again, while a thread that it has stopped
-    already may hold what the call needs in order to end. See docs/engines.md.
-    """
-    together = [name for name in engine_names if name != "jsc" or "wasmer" not in engine_names]
-    apart = [name for name in engine_names if name not in together]
-    return [group for group in (together, apart) if group]
 
 
 @dataclass(frozen=True)

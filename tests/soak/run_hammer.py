@@ -7,7 +7,6 @@ error came that nobody caused, or memory grew; 3: a thread hung, its stack is on
 from __future__ import annotations
 
 import argparse
-import subprocess
 import sys
 import time
 from pathlib import Path
@@ -15,7 +14,7 @@ from pathlib import Path
 _ROOT = Path(__file__).parents[2]
 sys.path[:0] = [str(_ROOT / "demos"), str(Path(__file__).parent)]
 
-from hammer_run import groups, run  # noqa: E402 - needs the path
+from hammer_run import run  # noqa: E402 - needs the path
 
 from iree_wasm_hal.engine import list_engines  # noqa: E402 - stays with it
 
@@ -31,8 +30,6 @@ def main() -> int:
     parser.add_argument("--growth", type=float, help="largest share that passes", default=0.05)
     options = parser.parse_args()
     names = [name for name in options.engines.split(",") if name] or _available()
-    if len(groups(names)) > 1:
-        return _each_group(names, options)
     print(f"seed {options.seed}, engines {', '.join(names)}", flush=True)
     outcome = run(
         names,
@@ -52,17 +49,6 @@ def main() -> int:
     growth = outcome.memory.growth(options.settling)
     print(f"resident memory grew by {growth:.1%} after {options.settling:g} s")
     return int(growth > options.growth)
-
-
-def _each_group(names: list[str], options: argparse.Namespace) -> int:
-    """Hammers engines that cannot share a process one group after the other, each as long."""
-    del options.engines
-    given = [argument for name, value in vars(options).items() for argument in (f"--{name}", value)]
-    command = [sys.executable, __file__, *map(str, given), "--engines"]
-    return max(
-        subprocess.run([*command, ",".join(group)], check=False).returncode
-        for group in groups(names)
-    )
 
 
 def _available() -> list[str]:
