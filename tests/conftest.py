@@ -1,6 +1,8 @@
 from __future__ import annotations
 
+import fcntl
 import hashlib
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -17,6 +19,7 @@ if TYPE_CHECKING:
     from iree_wasm_hal.engine import Engine
 
     Compile = Callable[..., Path]
+    MadeOnce = Callable[[str, Callable[[Path], object]], Path]
 
 _BIN = Path(sys.executable).parent
 _COMMON = (
@@ -34,20 +37,41 @@ _NATIVE = (*_COMMON, "--iree-llvmcpu-target-cpu=host")
 
 
 @pytest.fixture(scope="session")
-def _compile(tmp_path_factory: pytest.TempPathFactory) -> Compile:
-    """Runs the stock compiler; equal sources and flags are compiled once per session."""
-    folder = tmp_path_factory.mktemp("archives")
+def made_once(tmp_path_factory: pytest.TempPathFactory) -> MadeOnce:
+    """``made_once(name, make)``: a file that ``make`` writes, for all processes of this run."""
+    folder = tmp_path_factory.getbasetemp()
+    if "PYTEST_XDIST_WORKER" in os.environ:  # each worker has a folder in the run's own
+        folder = folder.parent
+    folder /= "made-once"
+    folder.mkdir(exist_ok=True)
+
+    def get(name: str, make: Callable[[Path], object]) -> Path:
+        output = folder / name
+        with (folder / f"{name}.lock").open("w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            if not output.exists():
+                unfinished = folder / f"unfinished-{name}"
+                make(unfinished)
+                unfinished.replace(output)
+        return output
+
+    return get
+
+
+@pytest.fixture(scope="session")
+def _compile(made_once: MadeOnce) -> Compile:
+    """Runs the stock compiler, once for equal sources and flags."""
 
     def compile_source(source: str, *flags: str) -> Path:
-        digest = hashlib.sha256("\0".join([source, *flags]).encode()).hexdigest()[:16]
-        output = folder / f"{digest}.vmfb"
-        if not output.exists():
+        def run(output: Path) -> None:
             command = [str(_BIN / "iree-compile"), "-", "-o", str(output), *flags]
             result = subprocess.run(
                 command, input=source, capture_output=True, text=True, check=False
             )
             assert result.returncode == 0, result.stderr
-        return output
+
+        digest = hashlib.sha256("\0".join([source, *flags]).encode()).hexdigest()[:16]
+        return made_once(f"{digest}.vmfb", run)
 
     return compile_source
 
@@ -65,11 +89,12 @@ def compile_native(_compile: Compile) -> Compile:
 
 
 @pytest.fixture(scope="session")
-def traps_archive(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def traps_archive(made_once: MadeOnce) -> Path:
     """Kernels that trap for some arguments and need no feature that an engine may lack."""
     source = Path(__file__).parent / "engine" / "traps.mlir"
-    output = tmp_path_factory.mktemp("traps") / "traps.vmfb"
-    return iwh.compile(source, output=output, target="wasm32")
+    return made_once(
+        "traps.vmfb", lambda output: iwh.compile(source, output=output, target="wasm32")
+    )
 
 
 @pytest.fixture(scope="session")

@@ -50,18 +50,13 @@ _CPU_FEATURES = {
 
 
 @pytest.fixture(scope="session")
-def compile_target(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
+def compile_target(made_once: Callable[..., Path]) -> Callable[[str], Path]:
     """Compiles the model for a target, once."""
-    folder = tmp_path_factory.mktemp("targets")
-    (folder / "model.mlir").write_text(_SOURCE)
-
-    def compile_(target: str) -> Path:
-        output = folder / f"{target}.vmfb"
-        if not output.exists():
-            iwh.compile(folder / "model.mlir", output=output, target=target)
-        return output
-
-    return compile_
+    source = _SOURCE.encode()
+    return lambda target: made_once(
+        f"features-{target}.vmfb",
+        lambda output: iwh.compile(source, output=output, target=target),
+    )
 
 
 def _check_results(module: iwh.Module) -> None:
@@ -95,7 +90,8 @@ def test_the_advice_helps(
     assert engine_name not in named.split(", ")
     command = message.partition(f"To run it on {engine_name}: ")[2]
     assert command.startswith("iree-wasm compile MODEL -o MODEL.vmfb --target ")
-    source = archive.with_name("model.mlir")
+    source = tmp_path / "model.mlir"
+    source.write_text(_SOURCE)
     words = shlex.split(command.replace("MODEL.vmfb", "out.vmfb").replace("MODEL", str(source)))
     subprocess.run([str(_BIN / words[0]), *words[1:]], cwd=tmp_path, check=True, timeout=120)
     module = iwh.load(tmp_path / "out.vmfb", engine=engine_name)

@@ -3,6 +3,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import pytest
+from mlir_functions import COUNT_UP, DIVIDE, POSITIVE, SPIN
 
 import iree_wasm_hal as iwh
 
@@ -11,19 +12,7 @@ if TYPE_CHECKING:
     from pathlib import Path
     from typing import Any
 
-SOURCE = """
-  util.global private mutable @count = 0 : i32
-  func.func @count_up() -> i32 {
-    %one = arith.constant 1 : i32
-    %0 = util.global.load @count : i32
-    %1 = arith.addi %0, %one : i32
-    util.global.store %1, @count : i32
-    return %1 : i32
-  }
-  func.func @divide(%a: tensor<4xi32>, %b: tensor<4xi32>) -> tensor<4xi32> {
-    %0 = arith.divsi %a, %b : tensor<4xi32>
-    return %0 : tensor<4xi32>
-  }
+_MORE = """
   func.func @negate(%a: tensor<?xf32>) -> tensor<?xf32> {
     %0 = arith.negf %a : tensor<?xf32>
     return %0 : tensor<?xf32>
@@ -31,46 +20,20 @@ SOURCE = """
   func.func @swap(%a: tensor<2x3xi64>, %b: i1, %c: f32) -> (f32, i1, tensor<2x3xi64>) {
     return %c, %b, %a : f32, i1, tensor<2x3xi64>
   }
-  func.func @positive(%a: i32) -> i32 {
-    %zero = arith.constant 0 : i32
-    %ok = arith.cmpi sgt, %a, %zero : i32
-    cf.assert %ok, "a must be positive"
-    return %a : i32
-  }
   func.func @nothing() {
     return
   }
-  func.func @spin(%a: tensor<4xi32>) -> tensor<4xi32> {
-    %empty = tensor.empty() : tensor<4xi32>
-    %0 = linalg.generic {
-        indexing_maps = [affine_map<(i) -> (i)>, affine_map<(i) -> (i)>],
-        iterator_types = ["parallel"]} ins(%a : tensor<4xi32>) outs(%empty : tensor<4xi32>) {
-    ^bb0(%in: i32, %out: i32):
-      %end = arith.constant -1 : i32
-      %three = arith.constant 3 : i32
-      %1 = scf.while (%x = %in) : (i32) -> i32 {
-        %more = arith.cmpi ne, %x, %end : i32
-        scf.condition(%more) %x : i32
-      } do {
-      ^bb1(%x: i32):
-        %2 = arith.muli %x, %three : i32
-        %3 = arith.xori %2, %three : i32
-        %4 = arith.andi %3, %three : i32
-        scf.yield %4 : i32
-      }
-      linalg.yield %1 : i32
-    } -> tensor<4xi32>
-    return %0 : tensor<4xi32>
-  }
 """
-"""``spin`` never ends, but of -1."""
+SOURCE = COUNT_UP + DIVIDE + POSITIVE + SPIN + _MORE
 
 
 @pytest.fixture(scope="session")
-def archive(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def archive(made_once: Callable[..., Path]) -> Path:
     """SOURCE, with scalar kernels, so that every engine takes part."""
-    output = tmp_path_factory.mktemp("isolation") / "isolation.vmfb"
-    return iwh.compile(SOURCE.encode(), output=output, target="wasm32")
+    source = SOURCE.encode()
+    return made_once(
+        "isolation.vmfb", lambda output: iwh.compile(source, output=output, target="wasm32")
+    )
 
 
 @pytest.fixture(scope="module")

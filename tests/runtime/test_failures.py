@@ -7,12 +7,13 @@ from collections.abc import Callable
 
 import numpy as np
 import pytest
+from mlir_functions import POSITIVE, SPIN, SPIN_AT_START, SPIN_ON_HOST
 
 import iree_wasm_hal as iwh
 
 LoadWasm = Callable[..., iwh.Module]
 
-SOURCE = """
+_MORE = """
   func.func @divide(%a: tensor<64xi32>, %b: tensor<64xi32>) -> tensor<64xi32> {
     %0 = arith.divsi %a, %b : tensor<64xi32>
     return %0 : tensor<64xi32>
@@ -21,50 +22,8 @@ SOURCE = """
     %0 = arith.addf %a, %b : tensor<4xf32>
     return %0 : tensor<4xf32>
   }
-  func.func @positive(%a: i32) -> i32 {
-    %zero = arith.constant 0 : i32
-    %ok = arith.cmpi sgt, %a, %zero : i32
-    cf.assert %ok, "a must be positive"
-    return %a : i32
-  }
-  func.func @spin_on_host(%n: i64) -> i64 {
-    %zero = arith.constant 0 : i64
-    %one = arith.constant 1 : i64
-    %0 = scf.while (%i = %zero) : (i64) -> i64 {
-      %more = arith.cmpi ne, %i, %n : i64
-      scf.condition(%more) %i : i64
-    } do {
-    ^bb0(%i: i64):
-      %next = arith.addi %i, %one : i64
-      scf.yield %next : i64
-    }
-    return %0 : i64
-  }
 """
-SPIN_IN_KERNEL = """
-  func.func @spin(%a: tensor<4xi32>) -> tensor<4xi32> {
-    %empty = tensor.empty() : tensor<4xi32>
-    %0 = linalg.generic {
-        indexing_maps = [affine_map<(i) -> (i)>, affine_map<(i) -> (i)>],
-        iterator_types = ["parallel"]} ins(%a : tensor<4xi32>) outs(%empty : tensor<4xi32>) {
-    ^bb0(%in: i32, %out: i32):
-      %end = arith.constant -1 : i32
-      %three = arith.constant 3 : i32
-      %1 = scf.while (%x = %in) : (i32) -> i32 {
-        %more = arith.cmpi ne, %x, %end : i32
-        scf.condition(%more) %x : i32
-      } do {
-      ^bb1(%x: i32):
-        %2 = arith.muli %x, %three : i32
-        %3 = arith.xori %2, %three : i32
-        %4 = arith.andi %3, %three : i32
-        scf.yield %4 : i32
-      }
-      linalg.yield %1 : i32
-    } -> tensor<4xi32>
-    return %0 : tensor<4xi32>
-  }
-"""
+SOURCE = _MORE + POSITIVE + SPIN_ON_HOST
 F4 = np.arange(4, dtype=np.float32)
 
 
@@ -92,7 +51,7 @@ def test_a_program_that_fails_says_why_and_goes_on(load_wasm: LoadWasm) -> None:
 
 def test_a_time_out_ends_host_code_and_kernels(load_wasm: LoadWasm) -> None:
     module = load_wasm(SOURCE, timeout=0.2)
-    spinning = load_wasm(SPIN_IN_KERNEL, timeout=0.2)
+    spinning = load_wasm(SPIN, timeout=0.2)
     calls: list[Callable[[], object]] = [
         lambda: module.spin_on_host(-1),
         lambda: spinning.spin(np.zeros(4, np.int32)),
@@ -106,7 +65,7 @@ def test_a_time_out_ends_host_code_and_kernels(load_wasm: LoadWasm) -> None:
 
 
 def test_another_thread_cancels_a_call(load_wasm: LoadWasm) -> None:
-    module, spinning = load_wasm(SOURCE), load_wasm(SPIN_IN_KERNEL)
+    module, spinning = load_wasm(SOURCE), load_wasm(SPIN)
     calls: list[tuple[iwh.Module, Callable[[], object]]] = [
         (module, lambda: module.spin_on_host(-1)),
         (spinning, lambda: spinning.spin(np.zeros(4, np.int32))),
@@ -129,30 +88,7 @@ def test_another_thread_cancels_a_call(load_wasm: LoadWasm) -> None:
 
 
 INITIALISERS = [
-    """
-      util.global private mutable @end = -1 : i64
-      util.global private mutable @sum = 0 : i64
-      util.initializer {
-        %zero = arith.constant 0 : i64
-        %one = arith.constant 1 : i64
-        %end = util.global.load @end : i64
-        %0 = scf.while (%i = %zero) : (i64) -> i64 {
-          %more = arith.cmpi ne, %i, %end : i64
-          scf.condition(%more) %i : i64
-        } do {
-        ^bb0(%i: i64):
-          %next = arith.addi %i, %one : i64
-          scf.yield %next : i64
-        }
-        util.global.store %0, @sum : i64
-        util.return
-      }
-      util.func public @set(%a: i64) -> i64 {
-        util.global.store %a, @end : i64
-        %0 = util.global.load @sum : i64
-        util.return %0 : i64
-      }
-    """,
+    SPIN_AT_START,
     """
       util.initializer {
         %c0 = arith.constant 0 : index

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
+from mlir_functions import COUNT_UP, DIVIDE, SPIN_ON_HOST
 
 import iree_wasm_hal as iwh
 from iree_wasm_hal.engine import Feature
@@ -25,42 +26,18 @@ if TYPE_CHECKING:
 
     LoadPool = Callable[..., iwh.ModulePool]
 
-SOURCE = """
-  util.global private mutable @count = 0 : i32
-  func.func @count_up() -> i32 {
-    %one = arith.constant 1 : i32
-    %0 = util.global.load @count : i32
-    %1 = arith.addi %0, %one : i32
-    util.global.store %1, @count : i32
-    return %1 : i32
-  }
+_MORE = """
   func.func @square(%a: tensor<?xf32>) -> tensor<?xf32> {
     %0 = arith.mulf %a, %a : tensor<?xf32>
     return %0 : tensor<?xf32>
-  }
-  func.func @divide(%a: tensor<4xi32>, %b: tensor<4xi32>) -> tensor<4xi32> {
-    %0 = arith.divsi %a, %b : tensor<4xi32>
-    return %0 : tensor<4xi32>
   }
   func.func private @gate.meet(i32) -> i32
   func.func @meet(%a: i32) -> i32 {
     %0 = call @gate.meet(%a) : (i32) -> i32
     return %0 : i32
   }
-  func.func @spin(%n: i64) -> i64 {
-    %zero = arith.constant 0 : i64
-    %one = arith.constant 1 : i64
-    %0 = scf.while (%i = %zero) : (i64) -> i64 {
-      %more = arith.cmpi ne, %i, %n : i64
-      scf.condition(%more) %i : i64
-    } do {
-    ^bb0(%i: i64):
-      %next = arith.addi %i, %one : i64
-      scf.yield %next : i64
-    }
-    return %0 : i64
-  }
 """
+SOURCE = COUNT_UP + DIVIDE + SPIN_ON_HOST + _MORE
 LOOSE_S = 30.0  # for loaded machines
 
 
@@ -162,7 +139,7 @@ def test_more_calls_wait(load_pool: LoadPool) -> None:
 
 def test_a_call_that_waits_times_out(load_pool: LoadPool) -> None:
     pool = load_pool(1)
-    thread = threading.Thread(target=in_threads, args=([lambda: pool.spin(-1)],))
+    thread = threading.Thread(target=in_threads, args=([lambda: pool.spin_on_host(-1)],))
     thread.start()
     while pool.modules[0]._caller.running is None:
         assert thread.is_alive()
@@ -252,14 +229,14 @@ def test_cancel_ends_all_that_run(load_pool: LoadPool) -> None:
     pool = load_pool(2)
     results: list[Any] = []
     thread = threading.Thread(
-        target=lambda: results.extend(in_threads([lambda: pool.spin(-1)] * 2))
+        target=lambda: results.extend(in_threads([lambda: pool.spin_on_host(-1)] * 2))
     )
     thread.start()
     while thread.is_alive():
         pool.cancel()
     thread.join()
     assert [type(one) for one in results] == [iwh.InterruptedCallError] * 2
-    assert pool.spin(10) == 10
+    assert pool.spin_on_host(10) == 10
 
 
 def test_timeouts_where_the_engine_cannot_interrupt(load_pool: LoadPool) -> None:
@@ -275,7 +252,7 @@ def test_an_event_loop_awaits_as_many_calls(load_pool: LoadPool) -> None:
 
     async def main() -> None:
         assert await asyncio.gather(*(pool.meet.aio(index) for index in range(6))) == [*range(6)]
-        spinning = [asyncio.create_task(pool.spin.aio(-1)) for _ in range(3)]
+        spinning = [asyncio.create_task(pool.spin_on_host.aio(-1)) for _ in range(3)]
         waiting = asyncio.create_task(pool.count_up.aio())
         await asyncio.sleep(0.1)
         for task in spinning:

@@ -7,6 +7,7 @@ import threading
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from mlir_functions import SPIN, SPIN_ON_HOST
 
 import iree_wasm_hal as iwh
 
@@ -16,47 +17,13 @@ if TYPE_CHECKING:
 
     from iree_wasm_hal.engine import Engine
 
-BUSY = """
+_ADD = """
   func.func @add(%a: tensor<4xf32>) -> tensor<4xf32> {
     %0 = arith.addf %a, %a : tensor<4xf32>
     return %0 : tensor<4xf32>
   }
-  func.func @spin(%a: tensor<4xi32>) -> tensor<4xi32> {
-    %empty = tensor.empty() : tensor<4xi32>
-    %0 = linalg.generic {
-        indexing_maps = [affine_map<(i) -> (i)>, affine_map<(i) -> (i)>],
-        iterator_types = ["parallel"]} ins(%a : tensor<4xi32>) outs(%empty : tensor<4xi32>) {
-    ^bb0(%in: i32, %out: i32):
-      %end = arith.constant -1 : i32
-      %three = arith.constant 3 : i32
-      %1 = scf.while (%x = %in) : (i32) -> i32 {
-        %more = arith.cmpi ne, %x, %end : i32
-        scf.condition(%more) %x : i32
-      } do {
-      ^bb1(%x: i32):
-        %2 = arith.muli %x, %three : i32
-        %3 = arith.xori %2, %three : i32
-        %4 = arith.andi %3, %three : i32
-        scf.yield %4 : i32
-      }
-      linalg.yield %1 : i32
-    } -> tensor<4xi32>
-    return %0 : tensor<4xi32>
-  }
-  func.func @spin_on_host(%n: i64) -> i64 {
-    %zero = arith.constant 0 : i64
-    %one = arith.constant 1 : i64
-    %0 = scf.while (%i = %zero) : (i64) -> i64 {
-      %more = arith.cmpi ne, %i, %n : i64
-      scf.condition(%more) %i : i64
-    } do {
-    ^bb0(%i: i64):
-      %next = arith.addi %i, %one : i64
-      scf.yield %next : i64
-    }
-    return %0 : i64
-  }
 """
+BUSY = _ADD + SPIN + SPIN_ON_HOST
 SCALAR = "--iree-llvmcpu-target-cpu-features="
 ENDLESS = np.zeros(4, np.int32)
 F4 = np.arange(4, dtype=np.float32)
