@@ -52,7 +52,7 @@ class Background:
         self._reset()
 
     def _reset(self) -> None:
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()  # a signal handler may close what it interrupts
         self._jobs: queue.SimpleQueue[Callable[[], None] | None] = queue.SimpleQueue()
         self._threads: list[threading.Thread] = []
         self._process_id = os.getpid()
@@ -107,6 +107,10 @@ class Background:
             if len(self._threads) < self._max_threads:
                 self._threads.append(self._start())
             self._jobs.put(lambda: _perform(function, future))
+        if self._is_closed:  # meanwhile: the threads' ends may come before the job
+            self.close()  # a new thread's as well
+            if future.cancel():
+                raise ClosedError("call of a function after its module was closed")
         return future
 
     def _start(self) -> threading.Thread:

@@ -5,11 +5,13 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING
 
-from iree_wasm_hal.hal.call import Call, check_timeout
+from iree_wasm_hal.hal.call import THIS_THREAD, Call, check_timeout, inside
 from iree_wasm_hal.hal.patient_lock import PatientLock
 from iree_wasm_hal.runtime.background import Background
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from iree_wasm_hal.hal.device import Device
 
 __all__ = ["Caller"]
@@ -20,28 +22,36 @@ class Caller:
 
     Args:
         device: The module's.
+        end: Gives up what the module has, once, when it is closed and no call runs.
         timeout: Seconds that a call may take unless it says itself; None for no limit.
 
     Attributes:
         lock: Held during a call; a VM context runs one at a time.
         running: The call that runs now. Under the lock.
+        helped_device: The device, if it has helpers.
         background: Runs calls that an event loop waits for.
-        is_closed: Whether the module is closed. Under the lock.
+        is_closed: Whether the module is closed: whoever had the lock calls ``finish`` then.
     """
 
     __slots__ = (
         "_device",
+        "_end",
         "_in_flight",
         "_timeout",
         "_watchdog",
         "background",
+        "helped_device",
         "is_closed",
         "lock",
         "running",
     )
 
-    def __init__(self, device: Device, timeout: float | None = None) -> None:
+    def __init__(
+        self, device: Device, end: Callable[[], None], timeout: float | None = None
+    ) -> None:
         self._device = device
+        self.helped_device = device if device.threads > 1 else None
+        self._end: Callable[[], None] | None = end
         self._watchdog = device.watchdog
         self._timeout = timeout
         self._in_flight: set[Call] = set()
@@ -93,3 +103,42 @@ class Caller:
             calls.append(running)
         for call in calls:
             call.cancel()
+
+    def close(self) -> None:
+        """Ends the module, when its running call is over. Idempotent.
+
+        Waits for that call, but not within a call of this thread, as a signal handler may be: the
+        other one may wait for what this thread holds. Then whoever runs it ends the module.
+
+        Raises:
+            Error: As ``finish``.
+        """
+        if THIS_THREAD.call is not None:
+            self.is_closed = True
+            self.background.close()
+            self.finish()
+            return
+        with self.lock:
+            self.is_closed = True
+            self.background.close()
+            self.finish()
+        self.background.join()
+
+    def finish(self) -> None:
+        """Ends the closed module, if no call runs.
+
+        Raises:
+            Error: The program's own code for this failed; the module is ended nevertheless.
+        """
+        lock = self.lock
+        try:
+            if lock.acquire(False) and self.running is None:
+                end, self._end = self._end, None
+                if end is not None:
+                    with inside(self.begin(None)):
+                        end()
+        finally:
+            try:  # noqa: SIM105 - as PatientLock says
+                lock.release()
+            except RuntimeError:
+                pass  # whoever has it finishes

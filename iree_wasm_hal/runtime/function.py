@@ -59,6 +59,7 @@ class Function(FunctionFace):
         self._call: Callable[..., object] = vm_function
         self._caller = caller
         text = vm_function.attrs.get(_DECLARATION)
+        self._was_shared = False
         self._declaration = _fitting(text, convention, is_async=is_async)
         self.signature = text or f"{name}{_describe(convention)}"
         declared = self._declaration
@@ -79,8 +80,13 @@ class Function(FunctionFace):
 
     def __call__(self, *arguments: object, copy: bool = False, timeout: float | None = None) -> Any:
         """See ``FunctionFace.__call__``; this is the same by a shorter way."""
-        call = self._caller.begin(timeout)
-        return self._deliver(self._run(call, arguments), copy=copy)
+        caller = self._caller
+        call = caller.begin(timeout)
+        try:
+            return self._deliver(self._run(call, arguments), copy=copy)
+        finally:
+            if caller.is_closed:
+                caller.finish()
 
     @property
     def _background(self) -> Background:
@@ -90,10 +96,18 @@ class Function(FunctionFace):
         return self._caller.begin(timeout)
 
     def _perform(self, call: Call, arguments: tuple[object, ...], *, copy: bool) -> Any:
-        return self._deliver(self._run(call, arguments), copy=copy)
+        try:
+            return self._deliver(self._run(call, arguments), copy=copy)
+        finally:
+            if self._caller.is_closed:
+                self._caller.finish()
 
     def _perform_raw(self, call: Call, arguments: tuple[object, ...]) -> tuple[object, ...]:
-        results = self._run(call, arguments)
+        try:
+            results = self._run(call, arguments)
+        finally:
+            if self._caller.is_closed:
+                self._caller.finish()
         return results if isinstance(results, tuple) else (results,)[: self.result_count]
 
     def invoke_async(
@@ -125,6 +139,9 @@ class Function(FunctionFace):
         except BaseException as error:  # raised again
             signal.fail(error)
             raise
+        finally:
+            if self._caller.is_closed:
+                self._caller.finish()
         return Invocation(self.name, call, signal, lambda copy: self._deliver(results, copy=copy))
 
     def _run(
@@ -145,9 +162,14 @@ class Function(FunctionFace):
             if not lock.acquire(False):
                 lock.wait()
             interrupted, caller.running = caller.running, call
+            helped, shared_count = caller.helped_device, 0
             try:
                 if caller.is_closed:
                     raise ClosedError(f"call of {self.name} after its module was closed")
+                if helped is not None:
+                    shared_count = helped.shared_count
+                    if self._was_shared:  # so will this call be, after some work of the host's
+                        helped.rouse_helpers()
                 values = self._convert(arguments)
                 if self.is_async:
                     return self._run_async(values, fences)
@@ -156,6 +178,8 @@ class Function(FunctionFace):
                 self._raise_mismatch(error, values)
             finally:
                 caller.running = interrupted
+                if helped is not None:
+                    self._was_shared = helped.shared_count != shared_count
         finally:
             THIS_THREAD.call = outer
             try:  # noqa: SIM105 - as PatientLock says

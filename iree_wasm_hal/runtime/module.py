@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from iree_wasm_hal.hal.call import inside
 from iree_wasm_hal.runtime.caller import Caller
 from iree_wasm_hal.runtime.face import ModuleFace
 from iree_wasm_hal.runtime.function import Function, is_coarse_fences
@@ -42,8 +41,7 @@ class Module(ModuleFace[Function]):
     ) -> None:
         self.device = device
         self._context = context
-        self._cleanup = cleanup
-        self._caller = Caller(device, timeout)
+        self._caller = Caller(device, cleanup.close, timeout)
         functions = {
             exported: Function(
                 exported,
@@ -82,24 +80,15 @@ class Module(ModuleFace[Function]):
     def close(self) -> None:
         """Ends the program; calls then raise ClosedError. Idempotent.
 
-        Waits for a running call. Arrays that it returned stay valid.
+        Waits for a running call; not so within a call, such as in a signal handler: what runs
+        then goes on, and the module ends after it. Arrays that it returned stay valid.
 
         Raises:
             Error: The program's own code for this failed, or took longer than the time-out that
-                ``load`` was given; the module is closed nevertheless.
+                ``load`` was given; the module is closed nevertheless. Where a call goes on, that
+                call raises it.
         """
-        lock = self._caller.lock
-        with lock:
-            if self._caller.is_closed:
-                return
-            self._caller.is_closed = True
-            self._caller.background.close()
-            with inside(self._caller.begin(None)):
-                self._cleanup.close()
-        # Within a call of this thread, as a signal handler may be, those who wait for their turn
-        # would wait for this one: their threads end by themselves, after it.
-        if not lock._is_owned():  # type: ignore[attr-defined]  # as threading.Condition does
-            self._caller.background.join()
+        self._caller.close()
 
 
 def _is_async(context: Context, name: str) -> bool:

@@ -78,7 +78,7 @@ class ModulePool(ModuleFace[PoolFunction]):
     def __init__(self, modules: Sequence[_AnyModule], cleanup: contextlib.ExitStack) -> None:
         self.modules = tuple(modules)
         self._cleanup = cleanup
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()  # a signal handler may close what it interrupts
         self._turns = Turns(len(self.modules))
         self._background = Background(max_threads=len(self.modules))
         self._is_closed = False
