@@ -23,6 +23,7 @@ from iree_wasm_hal_v8.isolate import Isolate
 from iree_wasm_hal_v8.library import V8_FLAGS, load_library
 from iree_wasm_hal_v8.memory import V8Memory, create_memory
 from iree_wasm_hal_v8.program import V8Program, compile_program
+from iree_wasm_hal_v8.warm_up import warm_up
 
 _NOTES = {
     Feature.THREADS: "mini-racer cannot share a memory between isolates, and one isolate is one "
@@ -40,6 +41,7 @@ class V8Engine:
         # The isolate that compiles; programs that were compiled in it keep it.
         self._isolate: Isolate | None = Isolate(self._library)
         self._check_flags()
+        warm_up(self._isolate)
         self._id = object()
         self._info = EngineInfo(
             name="v8",

@@ -4,6 +4,9 @@
 // buffer or a function as it is, and anything else as JSON: {"answer": ...} or {"failure": ...}.
 // Bytes come in through a staging buffer that Python fills. Wasm calls are no requests: `bind`
 // makes a function without parameters that takes its arguments from the mailbox.
+//
+// What a request runs is named `iree_...`: library.py tells V8 never to optimise such functions. They
+// run some ten times per load, and the optimising compilers for JavaScript would take 5 MB.
 (function () {
   "use strict";
   Error.stackTraceLimit = 64;
@@ -29,21 +32,22 @@
   // Modules of this isolate's instances go with the last of them: Python has the bytes, and V8
   // finds the code again.
   const used = new Map();
-  const collected = new FinalizationRegistry((id) => {
+  const collected = new FinalizationRegistry(function iree_collected(id) {
     if (used.get(id)?.deref() === undefined) used.delete(id);
   });
 
-  const describe = (error) => ({
+  const iree_describe = (error) => ({
     name: error instanceof WebAssembly.Exception ? "Exception" : String(error?.name),
     message: String(error?.message ?? error),
     stack: String(error?.stack ?? ""),
   });
 
-  const wrap = (wasmFunction, { parameters, results }) => {
-    const slot = (kind, index) => (kind === "i64" ? `i64[${index}]` : `i32[${2 * index}]`);
-    const values = parameters.map((kind, index) => slot(kind, FIRST_ARGUMENT_SLOT + index));
-    const call = `wasmFunction(${values.join(", ")})`;
-    const body = results.length ? `${slot(results[0], RESULT_SLOT)} = ${call}` : call;
+  const iree_slot = (kind, index) => (kind === "i64" ? `i64[${index}]` : `i32[${2 * index}]`);
+  const iree_argument = (kind, index) => iree_slot(kind, FIRST_ARGUMENT_SLOT + index);
+
+  const iree_wrap = (wasmFunction, { parameters, results }) => {
+    const call = `wasmFunction(${parameters.map(iree_argument).join(", ")})`;
+    const body = results.length ? `${iree_slot(results[0], RESULT_SLOT)} = ${call}` : call;
     return new Function(
       "wasmFunction", "i32", "i64", "fail",
       `"use strict";
@@ -57,51 +61,55 @@
     });
   };
 
-  const takeStaged = () => {
+  const iree_import = ({ module, name, kind }) => [`${module}.${name}`, kind];
+  const iree_isFunction = ({ kind }) => kind === "function";
+  const iree_export = ({ name, type }) => [name, type.parameters, type.results];
+
+  const iree_takeStaged = () => {
     const bytes = staged;
     staged = null;
     return bytes;
   };
 
   const operations = {
-    reflectsTypes: () => typeof WebAssembly.Function === "function",
-    mailbox: () => mailbox,
-    arguments: () => [],
-    nothing: () => () => {},
-    stage(byteLength) {
+    iree_reflectsTypes: () => typeof WebAssembly.Function === "function",
+    iree_mailbox: () => mailbox,
+    iree_arguments: () => [],
+    iree_nothing: () => () => {},
+    iree_stage(byteLength) {
       staged = new Uint8Array(byteLength);
       return staged.buffer;
     },
-    validate: () => WebAssembly.validate(takeStaged()),
-    compile(id) {
-      const module = new WebAssembly.Module(takeStaged());
+    iree_validate: () => WebAssembly.validate(iree_takeStaged()),
+    iree_warmUp(count) {
+      new WebAssembly.Instance(new WebAssembly.Module(iree_takeStaged())).exports.run(count);
+      return null;
+    },
+    iree_compile(id) {
+      const module = new WebAssembly.Module(iree_takeStaged());
       programs.set(id, module);
       return {
-        imports: WebAssembly.Module.imports(module).map((each) => [
-          `${each.module}.${each.name}`, each.kind,
-        ]),
-        functions: WebAssembly.Module.exports(module)
-          .filter(({ kind }) => kind === "function")
-          .map(({ name, type }) => [name, type.parameters, type.results]),
+        imports: WebAssembly.Module.imports(module).map(iree_import),
+        functions: WebAssembly.Module.exports(module).filter(iree_isFunction).map(iree_export),
       };
     },
-    createMemory(initial, maximum, shared, address) {
+    iree_createMemory(initial, maximum, shared, address) {
       const integer = address === "i64" ? BigInt : Number;
       memory = new WebAssembly.Memory({
         initial: integer(initial), maximum: integer(maximum), shared, address,
       });
       return memory.buffer;
     },
-    grow(delta, address) {
+    iree_grow(delta, address) {
       memory.grow(address === "i64" ? BigInt(delta) : delta);
       return memory.buffer;
     },
     // Gives false if it needs the bytes staged.
-    instantiate(programId, instanceId) {
+    iree_instantiate(programId, instanceId) {
       let module = used.get(programId)?.deref();
       if (module === undefined) {
         if (staged === null) return false;
-        module = new WebAssembly.Module(takeStaged());
+        module = new WebAssembly.Module(iree_takeStaged());
         used.set(programId, new WeakRef(module));
         collected.register(module, programId);
       }
@@ -109,10 +117,10 @@
       instances.set(instanceId, { module, exports });
       return true;
     },
-    bind(instanceId, name, type) {
-      return wrap(instances.get(instanceId).exports[name], type);
+    iree_bind(instanceId, name, type) {
+      return iree_wrap(instances.get(instanceId).exports[name], type);
     },
-    release(ids) {
+    iree_release(ids) {
       for (const id of ids) {
         programs.delete(id);
         instances.delete(id);
@@ -125,24 +133,24 @@
       }
       return null;
     },
-    thrown() {
+    iree_thrown() {
       const error = thrown;
       thrown = null;
-      return describe(error);
+      return iree_describe(error);
     },
   };
 
   // mini-racer calls a method `push` of whatever it is given: ours is the one entry.
   const entry = {
-    push(request) {
+    push: function iree_push(request) {
       try {
         const [name, ...parameters] = JSON.parse(request);
-        const answer = operations[name](...parameters);
+        const answer = operations[`iree_${name}`](...parameters);
         const plain = !(answer instanceof SharedArrayBuffer || answer instanceof ArrayBuffer ||
           Array.isArray(answer) || typeof answer === "function");
         return plain ? JSON.stringify({ answer }) : answer;
       } catch (error) {
-        return JSON.stringify({ failure: describe(error) });
+        return JSON.stringify({ failure: iree_describe(error) });
       }
     },
   };

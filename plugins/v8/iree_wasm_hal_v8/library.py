@@ -24,10 +24,16 @@ from iree_wasm_hal_v8.c_api import NOT_INITIALIZED, ffi
 SUPPORTED_SERIES = "0.14"
 """mini-racer's C API is not a public one; declarations.h knows this series."""
 
-V8_FLAGS = ("--experimental-wasm-type-reflection", "--expose-gc")
+V8_FLAGS = (
+    "--experimental-wasm-type-reflection",
+    "--expose-gc",
+    "--maglev-filter=-iree_*",
+    "--turbo-filter=-iree_*",
+)
 """What V8 is initialised with. Type reflection tells the types of exports; host.js collects garbage
-when programs have come and gone. mini-racer's own default, ``--single-threaded``, must be absent:
-without background threads V8 never replaces the code of its baseline compiler."""
+when programs have come and gone; of JavaScript the functions ``iree_...`` are never optimised.
+mini-racer's own default, ``--single-threaded``, must be absent: without background threads V8 never
+replaces the code of its baseline compiler."""
 
 _REPAIR = f"To repair it: pip install --force-reinstall 'mini-racer=={SUPPORTED_SERIES}.*'"
 _FILE_NAMES = {"linux": "libmini_racer.so", "darwin": "libmini_racer.dylib"}
