@@ -30,7 +30,7 @@ def test_memory_stays_flat_over_load_and_unload(
 ) -> None:
     """The short version of load_cycles.py, which goes on to 1,000."""
     result = run_in_child(engine_name, matmul_archives["wasm32"], mode, 120)
-    assert growth(result, "own") <= ALLOWED_GROWTH, result
+    assert growth(result, "all") <= ALLOWED_GROWTH, result
 
 
 @pytest.mark.parametrize("target", ["wasm32", "wasm64"])
