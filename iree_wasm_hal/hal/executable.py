@@ -21,7 +21,7 @@ from iree_wasm_hal.hal.executable_library import (
 )
 from iree_wasm_hal.hal.suballocator import ALIGNMENT
 from iree_wasm_hal.status import StatusCode, invocation_error
-from iree_wasm_hal.wasm.executor import EXECUTE, SERVE, SUBMIT
+from iree_wasm_hal.wasm.executor import EXECUTE, ROUSE, SERVE, SUBMIT
 
 if TYPE_CHECKING:
     from iree_wasm_hal.engine.contract import Engine, Instance, WasmFunction
@@ -46,6 +46,7 @@ class Entry:
         execute: ``iree_wasm_execute(submission_ptr, worker_ptr)``.
         submit: ``iree_wasm_submit(mailbox_ptr, submission_ptr, worker_ptr)``, where there is it.
         serve: ``iree_wasm_serve(mailbox_ptr, worker_ptr)``, where there is it.
+        rouse: ``iree_wasm_rouse(mailbox_ptr)``, where there is it.
     """
 
     __slots__ = (
@@ -54,6 +55,7 @@ class Entry:
         "_stack_pointer",
         "execute",
         "instance",
+        "rouse",
         "serve",
         "submit",
     )
@@ -65,9 +67,11 @@ class Entry:
         self.execute: WasmFunction = instance.function(EXECUTE)
         self.submit: WasmFunction
         self.serve: WasmFunction
+        self.rouse: WasmFunction
         if has_helpers:
             self.submit = instance.function(SUBMIT)
             self.serve = instance.function(SERVE)
+            self.rouse = instance.function(ROUSE)
         self._initialize = instance.function(_INITIALIZE)
         self._memory_base = memory_base
         self._stack_pointer = stack_pointer

@@ -17,8 +17,8 @@ if TYPE_CHECKING:
 
 __all__ = ["spin_limit", "start_threads"]
 
-_SPIN_LIMIT = 1 << 16
-"""Some 80 us of compiled code: longer than most tails of a dispatch, and than what a host does
+_SPIN_LIMIT = 20_000
+"""Some 100 us of compiled code: longer than most tails of a dispatch, and than what a host does
 between two submissions of a call. Whoever sleeps takes about as long to wake up."""
 
 

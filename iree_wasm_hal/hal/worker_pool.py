@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import struct
 import time
+import weakref
 from typing import TYPE_CHECKING
 
 from iree_wasm_hal.errors import InterruptedCallError, TrapError
@@ -19,7 +21,10 @@ from iree_wasm_hal.wasm.stream import (
 )
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from iree_wasm_hal.engine.contract import Instance, WasmFunction
+    from iree_wasm_hal.hal.executable import Executable
     from iree_wasm_hal.hal.guest_memory import GuestMemory
     from iree_wasm_hal.hal.statistics import Counters
     from iree_wasm_hal.hal.suballocator import Suballocator
@@ -54,6 +59,7 @@ class WorkerPool:
 
     Attributes:
         workers: By index.
+        shared_count: Submissions that were shared with helpers, or were to be.
     """
 
     __slots__ = (
@@ -64,8 +70,10 @@ class WorkerPool:
         "_loading",
         "_local_memory_byte_length",
         "_memory",
+        "_shared_executable",
         "_suballocator",
         "_watchdog",
+        "shared_count",
         "workers",
     )
 
@@ -89,6 +97,8 @@ class WorkerPool:
         self._current: Submission | None = None
         self._loading: Instance | None = None
         self._helpers = Helpers(memory, suballocator, self.workers) if worker_count > 1 else None
+        self.shared_count = 0
+        self._shared_executable: Callable[[], Executable | None] = _nothing
 
     def call(self, instance: Instance, function: WasmFunction, *arguments: int) -> int | None:
         """Calls a function of a module that is being loaded.
@@ -145,6 +155,28 @@ class WorkerPool:
             self._recover(submission)
             raise self._failure(result, submission)
 
+    def rouse(self) -> None:
+        """Wakes helpers that sleep in wasm; the caller holds the device's lock, and runs nothing.
+
+        Where it cannot be done at once it is left: nothing depends on it.
+        """
+        executable = self._shared_executable()
+        in_use = self._memory.in_use
+        if self._helpers is None or executable is None:
+            return
+        if in_use._is_owned():  # type: ignore[attr-defined]  # a signal handler amid a growth
+            return
+        try:
+            # An interruption that came too late for what it was meant for: calls look themselves.
+            with contextlib.suppress(InterruptedCallError):
+                if in_use.acquire(False):
+                    self._helpers.rouse(executable.entries[0])
+        finally:
+            try:  # noqa: SIM105 - as PatientLock says
+                in_use.release()
+            except RuntimeError:
+                pass
+
     def cancel(self) -> None:
         """Ends what is running, from any thread; nothing otherwise.
 
@@ -189,6 +221,9 @@ class WorkerPool:
         return self.workers[0].run(submission)
 
     def _run_shared(self, submission: Submission, helpers: Helpers) -> int | None:
+        self.shared_count += 1
+        if submission.first_executable is not None:
+            self._shared_executable = weakref.ref(submission.first_executable)
         result: int | None = None
         try:
             helpers.begin(submission)
@@ -274,3 +309,7 @@ def _named(
         message = f"kernel {kernel!r} trapped: {error.kind} ({error})"
         return TrapError(message, kind=error.kind, frames=error.frames)
     return InterruptedCallError(f"{error} (in kernel {submission.started_command()!r})")
+
+
+def _nothing() -> None:
+    """Where no submission was shared yet."""

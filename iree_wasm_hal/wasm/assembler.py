@@ -146,14 +146,24 @@ class FunctionBuilder:
         with self.if_(old.eq(expected)):
             self.store(address, byte_offset, new)
 
+    def pause(self, scratch: Local, own: Value) -> None:
+        """Takes some 5 ns of compiled code on every engine, between two polls of a word.
+
+        ``own`` is the address of an i32 that no other thread writes to, or polls.
+        """
+        self.atomic_add(scratch, own, 0)
+
     def notify_all(self, address: Value) -> None:
         """Wakes everyone who waits at ``address``."""
         self._code += address.code + constant(I32, -1).code + _atomic(_ATOMIC_NOTIFY, 0) + b"\x1a"
 
-    def wait32(self, address: Value, expected: Value, timeout_ns: int) -> None:
-        """Sleeps while the i32 at ``address`` is ``expected``, at most ``timeout_ns``."""
+    def wait32(self, outcome: Local, address: Value, expected: Value, timeout_ns: int) -> None:
+        """Sleeps while the i32 at ``address`` is ``expected``, at most ``timeout_ns``.
+
+        ``outcome`` = 0 where somebody woke it, 1 where it did not sleep, 2 where the time was up.
+        """
         code = address.code + expected.code + constant(I64, timeout_ns).code
-        self._code += code + _atomic(_ATOMIC_WAIT32, 0) + b"\x1a"
+        self.set(outcome, Value(I32, code + _atomic(_ATOMIC_WAIT32, 0)))
 
     def call(self, name: str, *arguments: Value | int) -> Value:
         """The result of calling another function of the same module (i32 if it has none)."""

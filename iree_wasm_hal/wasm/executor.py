@@ -40,9 +40,11 @@ from iree_wasm_hal.wasm.executor_commands import (
 )
 from iree_wasm_hal.wasm.executor_dispatch import emit_dispatch, emit_resolve, emit_resolve_length
 from iree_wasm_hal.wasm.executor_mailbox import (
+    ROUSE,
     SERVE,
     SUBMIT,
     emit_await,
+    emit_rouse,
     emit_serve,
     emit_step_out,
     emit_submit,
@@ -61,11 +63,19 @@ if TYPE_CHECKING:
 
     from iree_wasm_hal.wasm.executor_options import ExecutorOptions
 
-__all__ = ["EXECUTE", "EXPORTS", "SERVE", "SUBMIT", "ExecutorFunctions", "emit_executor"]
+__all__ = [
+    "EXECUTE",
+    "EXPORTS",
+    "ROUSE",
+    "SERVE",
+    "SUBMIT",
+    "ExecutorFunctions",
+    "emit_executor",
+]
 
 EXECUTE = "iree_wasm_execute"
-EXPORTS = (EXECUTE, SUBMIT, SERVE)
-"""Functions that the host calls; the last two only where workers can wait in wasm."""
+EXPORTS = (EXECUTE, SUBMIT, SERVE, ROUSE)
+"""Functions that the host calls; all but the first only where workers can wait in wasm."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,7 +104,7 @@ def _functions(options: ExecutorOptions) -> dict[str, tuple[Signature, Callable[
         "fail": (Signature(fail, result), emit_fail),
         "join_phase": (Signature(state, result), emit_join),
         "leave_phase": (Signature((blocks[0], *state), ()), emit_leave),
-        "close_phase": (Signature((blocks[0], *state), result), emit_close),
+        "close_phase": (Signature((*blocks, *state), result), emit_close),
         "copy_claimed": (Signature(claimed, result), emit_copy_claimed),
         "fill": (Signature(command, result), emit_fill),
         "copy": (Signature(command, result), emit_copy),
@@ -110,6 +120,7 @@ def _functions(options: ExecutorOptions) -> dict[str, tuple[Signature, Callable[
             "await_submission": (Signature(slot, result), emit_await),
             SERVE: (Signature((mailbox, blocks[1]), result), emit_serve),
             SUBMIT: (Signature((mailbox, *blocks), result), emit_submit),
+            ROUSE: (Signature((mailbox,), ()), emit_rouse),
         }
     return functions
 

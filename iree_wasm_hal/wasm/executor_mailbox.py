@@ -7,6 +7,8 @@ waits for a helper that has not come, and none is waited for that came too late:
   poll that word, then sleep on it; it wakes them only if somebody sleeps.
 * **Joining.** A helper sets its slot to INSIDE and looks at ``generation`` again. If it is still
   the odd one, the submitter has yet to close and will see the slot; if not, the helper steps out.
+* **Rousing.** Before that, in ``iree_wasm_rouse``, whoever expects a submission wakes those that
+  sleep. They poll for a while, and are awake when it comes.
 * **Closing.** When its own share is done the submitter makes ``generation`` even, and then waits
   for every slot to be OUT. A helper that is INSIDE has at most its last claim to finish.
 
@@ -31,10 +33,20 @@ if TYPE_CHECKING:
     from iree_wasm_hal.wasm.executor_options import ExecutorOptions
     from iree_wasm_hal.wasm.expressions import Local, Value
 
-__all__ = ["SERVE", "SUBMIT", "emit_await", "emit_serve", "emit_step_out", "emit_submit"]
+__all__ = [
+    "ROUSE",
+    "SERVE",
+    "SUBMIT",
+    "emit_await",
+    "emit_rouse",
+    "emit_serve",
+    "emit_step_out",
+    "emit_submit",
+]
 
 SERVE = "iree_wasm_serve"
 SUBMIT = "iree_wasm_submit"
+ROUSE = "iree_wasm_rouse"
 
 _SLICE_NS = 20_000_000
 """A helper's sleep, after which it looks at ``eviction``: no engine interrupts a sleeper."""
@@ -57,7 +69,7 @@ def emit_await(f: FunctionBuilder, _options: ExecutorOptions) -> None:
     box, own = f.record(MAILBOX, mailbox), f.record(MAILBOX_SLOT, slot)
     polls = f.local(I32, box.get("spin_limit"))
     slices = f.local(I32, box.get("idle_slice_count"))
-    generation, old = f.local(I32), f.local(I32)
+    generation, old, outcome = f.local(I32), f.local(I32), f.local(I32)
     with f.loop() as again:
         f.set(generation, box.atomic_get("generation"))
         is_new = generation.ne(own.get("generation"))
@@ -72,11 +84,14 @@ def emit_await(f: FunctionBuilder, _options: ExecutorOptions) -> None:
             f.return_(0)
         with f.if_(polls):
             f.set(polls, polls - 1)
+            f.pause(old, own.address_of("generation"))
             f.branch(again)
         f.set(slices, slices - 1)
         f.atomic_add(old, box.address_of("sleeper_count"), 1)
-        f.wait32(box.address_of("generation"), generation, _SLICE_NS)
+        f.wait32(outcome, box.address_of("generation"), generation, _SLICE_NS)
         f.atomic_sub(old, box.address_of("sleeper_count"), 1)
+        with f.if_(outcome.is_zero()):  # somebody woke it: a submission is here or to come
+            f.set(polls, box.get("spin_limit"))
         f.branch(again)
 
 
@@ -118,13 +133,20 @@ def emit_submit(f: FunctionBuilder, _options: ExecutorOptions) -> None:
     with f.if_(result.eq(Result.SWITCH)):
         f.return_(Result.SWITCH)
     f.atomic_add(old, generation, 1)
-    _emit_join(f, mailbox, box)
+    _emit_join(f, mailbox, box, worker)
     f.return_(result)
 
 
-def _emit_join(f: FunctionBuilder, mailbox: Local, box: Record) -> None:
+def emit_rouse(f: FunctionBuilder, _options: ExecutorOptions) -> None:
+    """``iree_wasm_rouse(mailbox)``: wakes helpers that sleep."""
+    (mailbox,) = f.parameters
+    f.notify_all(f.record(MAILBOX, mailbox).address_of("generation"))
+
+
+def _emit_join(f: FunctionBuilder, mailbox: Local, box: Record, worker: Local) -> None:
     """Waits until every helper is out."""
     index, polls = f.local(I32, 1), f.local(I32, box.get("spin_limit"))
+    outcome = f.local(I32)
     slot = f.local(f.pointer)
     with f.block() as done, f.loop() as again:
         f.branch(done, index.ge_u(box.get("worker_count")))
@@ -135,9 +157,11 @@ def _emit_join(f: FunctionBuilder, mailbox: Local, box: Record) -> None:
             f.branch(again)
         with f.if_(polls):
             f.set(polls, polls - 1)
+            f.pause(outcome, worker)
             f.branch(again)
         box.atomic_set("joiner_sleeps", 1)
-        f.wait32(own.address_of("state"), constant(I32, SlotState.INSIDE), _JOIN_SLICE_NS)
+        inside = constant(I32, SlotState.INSIDE)
+        f.wait32(outcome, own.address_of("state"), inside, _JOIN_SLICE_NS)
         f.branch(again)
 
 

@@ -76,7 +76,7 @@ def emit_close(f: FunctionBuilder, options: ExecutorOptions) -> None:
     STOPPED when the stop flag is set meanwhile; YIELD when it would have to sleep but cannot.
     The worker has left the phase in these cases too.
     """
-    submission, state = f.parameters
+    submission, worker, state = f.parameters
     block = f.record(SUBMISSION_BLOCK, submission)
     f.run(f.call("leave_phase", submission, state))
     current, old = f.local(I32), f.local(I32)
@@ -93,9 +93,10 @@ def emit_close(f: FunctionBuilder, options: ExecutorOptions) -> None:
             f.return_(Result.STOPPED)
         with f.if_(polls):
             f.set(polls, polls - 1)
+            f.pause(old, worker)
             f.branch(again)
         if options.atomics and options.can_wait:
-            f.wait32(state, current, _WAIT_TIMEOUT_NS)
+            f.wait32(old, state, current, _WAIT_TIMEOUT_NS)
             f.branch(again)
         else:
             f.return_(Result.YIELD)
@@ -180,7 +181,7 @@ def _emit_resume(f: FunctionBuilder, walk: _Walk) -> None:
 def _emit_boundary(f: FunctionBuilder, walk: _Walk, again: Label) -> None:
     """PHASE and END: close the phase before; join the next."""
     with f.if_(walk.phase.ne(NO_PHASE)):
-        f.set(walk.result, f.call("close_phase", walk.submission, walk.state))
+        f.set(walk.result, f.call("close_phase", walk.submission, walk.worker, walk.state))
         with f.if_(walk.result):
             walk.save()
             f.return_(walk.result)
