@@ -4,18 +4,21 @@
 // enter JavaScriptCore: they write a request into the mailbox, raise a semaphore and wait at a
 // barrier. So nothing here is known in Python by a pointer, which JavaScriptCore's collector would
 // not see there, but by numbers: of requests, of entries in the tables below, and addresses of bytes
-// that stay reachable from `held` for as long as Python uses them.
+// that stay reachable for as long as Python uses them.
 //
 //   mailbox        64-bit slots: arguments and the results of every operation and wasm call, and
 //                  behind them the request and its outcome
-//   held.transfer  bytes on their way in (a module, a name), owned by one operation
-//   held.text      UTF-16 text on its way out, owned by one operation
+//   held.transfer  bytes of a module on their way in, owned by one operation
+//
+// There are few loops here: what runs often is compiled again and again, ever more thoroughly, and
+// the first use of each of JavaScriptCore's compilers makes megabytes of it resident.
 //
 // C functions that own_thread.py gives to this script:
 //
 //   awaitRequest   lowers the semaphore, once it is raised, or returns early
 //   reply          meets the caller at the barrier
 //   addressOf      where the bytes of a typed array are
+//   textOf         where a new copy of a text is, which Python frees
 //   collectGarbage does so before it returns
 (function () {
   "use strict";
@@ -25,7 +28,7 @@
   const i32 = new Int32Array(i64.buffer);
   const [REQUEST, OUTCOME] = [2 * MAILBOX_SLOT_COUNT, 2 * MAILBOX_SLOT_COUNT + 2];
   const [NOTHING, END] = [0, -1]; // requests; the others are the numbers of functions
-  const held = { mailbox: i64, transfer: null, text: null };
+  const held = { mailbox: i64, transfer: null };
 
   const tables = [new Map(), new Map(), new Map()];
   const [programs, memories, instances] = tables;
@@ -39,31 +42,27 @@
   };
   const argument = (index) => Number(i64[index]);
 
-  const send = (text) => {
-    const units = new Uint16Array(text.length + 1);
-    for (let index = 0; index < text.length; ++index) units[index] = text.charCodeAt(index);
-    held.text = units;
-    i64[0] = BigInt(text.length);
-    i64[1] = BigInt(addressOf(units));
-  };
-  // Code units, not UTF-8: names of exports may be any text.
-  const receive = () => {
-    const units = new Uint16Array(held.transfer.buffer, 0, held.transfer.length >> 1);
-    let text = "";
-    for (let index = 0; index < units.length; ++index) text += String.fromCharCode(units[index]);
-    held.transfer = null;
-    return text;
+  const answer = (value) => {
+    i64[0] = BigInt(textOf(JSON.stringify(value)));
   };
 
   // One JavaScript function per exported function: it reads the arguments from the mailbox and
   // writes the result there. 64-bit integers pass as BigInts without leaving JavaScript.
-  const wrap = (wasmFunction, type) => {
-    const slot = (kind, index) => (kind === "i64" ? `i64[${index}]` : `i32[${2 * index}]`);
-    const call = `wasmFunction(${type.parameters.map(slot).join(", ")})`;
-    const body = type.results.length ? `${slot(type.results[0], 0)} = ${call}` : call;
-    return new Function("wasmFunction", "i32", "i64", `"use strict"; return () => { ${body}; }`)(
-      wasmFunction, i32, i64,
-    );
+  // Functions of one type share their code.
+  const wrappers = new Map();
+  const wrap = (wasmFunction, { parameters, results }) => {
+    const type = `${parameters}:${results}`;
+    let wrapper = wrappers.get(type);
+    if (wrapper === undefined) {
+      const slot = (kind, index) => (kind === "i64" ? `i64[${index}]` : `i32[${2 * index}]`);
+      const call = `wasmFunction(${parameters.map(slot).join(", ")})`;
+      const body = results.length ? `${slot(results[0], 0)} = ${call}` : call;
+      wrapper = new Function(
+        "i32", "i64", `"use strict"; return (wasmFunction) => () => { ${body}; }`,
+      )(i32, i64);
+      wrappers.set(type, wrapper);
+    }
+    return wrapper(wasmFunction);
   };
 
   const operations = {
@@ -83,7 +82,7 @@
     inspect() {
       const module = programs.get(argument(0));
       const [imports, exports] = [WebAssembly.Module.imports(module), WebAssembly.Module.exports(module)];
-      send(JSON.stringify({ imports, exports }));
+      answer({ imports, exports });
     },
     createMemory() {
       const [initial, maximum, shared] = [argument(0), argument(1), Boolean(argument(2))];
@@ -101,20 +100,17 @@
     instantiate() {
       const [module, memory] = [programs.get(argument(0)), memories.get(argument(1))];
       const instance = new WebAssembly.Instance(module, { env: { memory } });
-      const types = new Map();
-      for (const { name, kind, type } of WebAssembly.Module.exports(module)) {
-        if (kind === "function") types.set(name, type);
-      }
-      put(instances, { exports: instance.exports, types, numbers: new Map() });
+      put(instances, { module, exports: instance.exports, numbers: new Map() });
     },
     bind() {
-      const { exports, types, numbers } = instances.get(argument(0));
-      const name = receive();
-      let number = numbers.get(name);
+      const { module, exports, numbers } = instances.get(argument(0));
+      const index = argument(1);
+      let number = numbers.get(index);
       if (number === undefined) {
+        const { name, type } = WebAssembly.Module.exports(module)[index];
         number = nextId++;
-        functions.set(number, wrap(exports[name], types.get(name)));
-        numbers.set(name, number);
+        functions.set(number, wrap(exports[name], type));
+        numbers.set(index, number);
       }
       i64[0] = BigInt(number);
     },
@@ -129,11 +125,11 @@
     describe() {
       const error = failure;
       failure = undefined;
-      send(JSON.stringify({
+      answer({
         name: error instanceof WebAssembly.Exception ? "Exception" : String(error?.name),
         message: String(error?.message),
         stack: String(error?.stack ?? ""),
-      }));
+      });
     },
   };
 

@@ -38,9 +38,9 @@ class JscInstance:
     def function(self, name: str) -> WasmFunction:
         """The exported function ``name``, of i32 and i64 parameters and at most one such result."""
         native = self._open()
-        signature = native.program.signature(name)
+        index, signature = native.program.function(name)
         with native.machine.entered():
-            number = native.machine.function_number(native.entry_id, name)
+            number = native.machine.run("bind", native.entry_id, index)
         return make_function(self, number, signature)
 
     def interrupt(self) -> None:

@@ -175,12 +175,16 @@ def _begin(context: Context, library: Library, meeting: _Meeting, beginning: _Be
     context.define(
         "reply", ffi.addressof(libc, "pthread_barrier_wait"), meeting.replies, result=INT_TYPE
     )
-    context.define(
-        "addressOf",
-        ffi.addressof(lib, "jsc_value_typed_array_get_data"),
-        result=UNSIGNED_LONG_TYPE,
-        parameters=[lib.jsc_value_get_type()],
-    )
+    for name, function in (
+        ("addressOf", "jsc_value_typed_array_get_data"),
+        ("textOf", "jsc_value_to_string"),
+    ):
+        context.define(
+            name,
+            ffi.addressof(lib, function),
+            result=UNSIGNED_LONG_TYPE,
+            parameters=[lib.jsc_value_get_type()],
+        )
     context.define_collector("collectGarbage")
     host = context.evaluate(_host_source())
     beginning.mailbox = context.number(context.property(host, "mailbox"))

@@ -28,7 +28,9 @@ class NativeProgram(Entry):
         self._imports = [
             (f"{each['module']}.{each['name']}", each["kind"]) for each in types["imports"]
         ]
-        self._exports: dict[str, dict[str, Any]] = {each["name"]: each for each in types["exports"]}
+        self._exports: dict[str, tuple[int, dict[str, Any]]] = {
+            each["name"]: (index, each) for index, each in enumerate(types["exports"])
+        }
 
     def check_imports(self) -> None:
         """Checks that the one import is the memory ``env.memory``.
@@ -41,13 +43,13 @@ class NativeProgram(Entry):
             msg = f"program imports {names}; expected exactly the memory env.memory"
             raise EngineError(msg)
 
-    def signature(self, name: str) -> Signature:
-        """The type of an exported function.
+    def function(self, name: str) -> tuple[int, Signature]:
+        """Which of the exports an exported function is, and its type.
 
         Raises:
             EngineError: There is no such function, or it has other types than i32 and i64.
         """
-        export = self._exports.get(name)
+        index, export = self._exports.get(name, (0, None))
         if export is None or export["kind"] != "function":
             msg = f"the program exports no function {name!r}"
             raise EngineError(msg)
@@ -59,7 +61,7 @@ class NativeProgram(Entry):
             )
             raise EngineError(msg)
         bits = tuple(_BITS[each] for each in parameters)
-        return Signature(name, bits, _BITS[results[0]] if results else None)
+        return index, Signature(name, bits, _BITS[results[0]] if results else None)
 
 
 class JscProgram:

@@ -66,6 +66,7 @@ class VirtualMachine:
     def __init__(self, library: Library) -> None:
         self.lock: threading.Lock | _NoLock = threading.Lock()
         self.has_pending = False
+        self._lib = library.lib
         self._uncollected_instances = 0
         self._pending: deque[tuple[Table, int]] = deque()
         self._thread = OwnThread()
@@ -121,11 +122,6 @@ class VirtualMachine:
         self.run(operation, *arguments)
         return self._answer()
 
-    def function_number(self, instance_id: int, name: str) -> int:
-        """The number of an export, to request it, valid as long as its instance; hold the lock."""
-        self.send(name.encode("utf-16-le", "surrogatepass"))
-        return self.run("bind", instance_id)
-
     def failure(self) -> OperationError:
         """What the function that was just requested threw; hold the lock."""
         if not self.request(self._thread.operations["describe"]):
@@ -163,9 +159,10 @@ class VirtualMachine:
 
     def _answer(self) -> Any:
         """The JSON that an operation left."""
-        length, address = self.slots[0], self.slots[1]
-        units = ffi.buffer(ffi.cast("uint8_t *", address), 2 * length)
-        return json.loads(bytes(units).decode("utf-16", "replace"))
+        characters = ffi.cast("char *", self.slots[0])
+        text: bytes = ffi.string(characters)
+        self._lib.g_free(characters)
+        return json.loads(text)
 
 
 class Entry:
