@@ -132,6 +132,20 @@ vm.func @main(%r0: !vm.ref<?>, %r1: !vm.ref<?>) -> (!vm.ref<?>) {
 """
 
 
+def _same_in_python(one: object, two: object) -> object:
+    """The calls of `HOST_PROGRAM` and nothing else."""
+
+    def call(*arguments: object) -> object:
+        return arguments[0]
+
+    number = 16
+    call(one, 0, number, 1, 4, (), one)
+    call(two, 0, number, 1, 4, (), two)
+    if call(1, 4, (one, two)) != 1:
+        raise AssertionError
+    return call(one, number, 4, 4, 1, ())
+
+
 def test_overhead_of_a_host_program(assemble: Assemble) -> None:
     native = PyModule("hal")
     native.function("make", "0rIIiiCID_r")(lambda *arguments: arguments[0])
@@ -141,11 +155,13 @@ def test_overhead_of_a_host_program(assemble: Assemble) -> None:
     main, one, two = context.function("main"), Buffer(b"1"), Buffer(b"2")
     assert main(one, two) is one
 
-    def best_s() -> float:
+    def measured_s(function: Callable[..., object]) -> float:
         start = time.perf_counter()
         for _ in range(200):
-            main(one, two)
-        return (time.perf_counter() - start) / 200
+            function(one, two)
+        return time.perf_counter() - start
 
-    # The best of many, so that a busy machine does not fail it; about 2.5 us when idle.
-    assert min(best_s() for _ in range(50)) < 5e-6
+    # Beside Python's own speed, and the best of many, so that no slow or busy machine fails it.
+    pairs = [(measured_s(main), measured_s(_same_in_python)) for _ in range(50)]
+    ours, pythons = map(min, zip(*pairs, strict=True))
+    assert ours < 10 * pythons, "about 4 is usual"
