@@ -5,6 +5,7 @@ Spec: runtime/src/iree/hal/device.h; queries as runtime/src/iree/hal/drivers/loc
 
 from __future__ import annotations
 
+import sys
 import weakref
 from typing import TYPE_CHECKING
 
@@ -32,7 +33,7 @@ from iree_wasm_hal.hal.watchdog import Watchdog
 from iree_wasm_hal.hal.worker_pool import WorkerPool
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from iree_wasm_hal.cache.code_cache import CodeCache
     from iree_wasm_hal.engine.contract import Engine
@@ -344,10 +345,11 @@ class Device(HostQueue):
             self._memory.close()
         self._watchdog.close()
 
-    def __del__(self) -> None:
-        # Memory and kernels go with their references; threads have none to go with.
+    def __del__(self, _is_at_exit: Callable[[], bool] = sys.is_finalizing) -> None:
+        # Memory and kernels go with their references; threads have none to go with. At the
+        # interpreter's exit they have ended, and what modules refer to by name may be gone.
         pool = getattr(self, "_pool", None)  # missing when the memory could not be created
-        if pool is not None:
+        if pool is not None and not _is_at_exit():
             pool.stop()
             self._watchdog.stop()
 

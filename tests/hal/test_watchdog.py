@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import subprocess
 import sys
 import threading
 from typing import TYPE_CHECKING, Any
@@ -159,3 +160,26 @@ def test_ctrl_c_leaves_the_lock_free(watchdog: Watchdog) -> None:
         while interrupt_in_threading(use, countdown):
             assert is_ended(watchdog), (use, countdown)
             countdown += 1
+
+
+_AT_EXIT = """
+import iree_wasm_hal as iwh
+from iree_wasm_hal.hal import watchdog
+
+class Last:
+    def __init__(self):
+        self.device = iwh.Device(iwh.open_engine("wasmtime"))
+
+    def __del__(self, watchdog=watchdog):
+        watchdog.os = None  # as the interpreter does at its exit
+        print(self.device.is_closed)
+        del self.device
+
+last = Last()
+"""
+
+
+def test_devices_may_outlive_the_names_of_modules() -> None:
+    command = [sys.executable, "-c", _AT_EXIT]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
+    assert (done.stdout, done.stderr, done.returncode) == ("False\n", "", 0)
