@@ -121,7 +121,7 @@ def load(
             time-out; says why.
         LoadError: The archive cannot be loaded; subclasses say why.
         ParameterError: A parameter archive cannot be used.
-        LimitError: Out of linear memory.
+        LimitError: Out of linear memory, or of files that the process may open.
         CallError: The program's own initialisation failed, or took longer than ``timeout``.
     """
     if isolation is not None:

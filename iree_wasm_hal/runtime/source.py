@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import errno
 import mmap
 import os
 import stat
-from typing import IO, TypeAlias, Union
+import sys
+from typing import IO, Any, TypeAlias, Union
 
-from iree_wasm_hal.errors import LoadError
+from iree_wasm_hal.errors import Error, LimitError, LoadError
 
 __all__ = ["Source", "open_descriptor", "open_source"]
+
+_NO_MORE_FILES = frozenset({errno.EMFILE, errno.ENFILE})
+# A mapping holds a descriptor of its own for life; from Python 3.13 on it can do without.
+_NO_DESCRIPTOR: dict[str, Any] = {"trackfd": False} if sys.version_info >= (3, 13) else {}
 
 Source: TypeAlias = Union[str, "os.PathLike[str]", bytes, bytearray, memoryview, IO[bytes]]
 """A path, the bytes themselves, or an open binary file."""
@@ -29,14 +35,11 @@ def open_source(source: Source) -> tuple[memoryview, str]:
 
     Raises:
         LoadError: It cannot be opened or read, or is no regular file.
+        LimitError: This process may open no more files.
     """
     if isinstance(source, str | os.PathLike):
         path = os.fspath(source)
-        descriptor = open_descriptor(path)
-        try:
-            return _map(descriptor, path), path
-        finally:
-            os.close(descriptor)
+        return _map_path(path), path
     if isinstance(source, bytes | bytearray | memoryview):
         return memoryview(source).cast("B").toreadonly(), "<bytes>"
     read = getattr(source, "read", None)
@@ -58,12 +61,23 @@ def open_descriptor(path: str) -> int:
 
     Raises:
         LoadError: It cannot be opened.
+        LimitError: This process may open no more files.
     """
     try:
         # O_NONBLOCK: opening a FIFO must not hang before fstat can refuse it.
         return os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
     except (OSError, ValueError) as error:
-        raise LoadError(f"{path}: cannot be opened: {_cause(error)}") from error
+        raise _error(path, "opened", error) from error
+
+
+def _map_path(path: str) -> memoryview:
+    descriptor = open_descriptor(path)
+    try:
+        return _map(descriptor, path)
+    except OSError as error:
+        raise _error(path, "mapped", error) from error
+    finally:
+        os.close(descriptor)
 
 
 def _map(descriptor: int, name: str) -> memoryview:
@@ -72,8 +86,20 @@ def _map(descriptor: int, name: str) -> memoryview:
         raise LoadError(f"{name}: not a regular file")
     if status.st_size == 0:
         return memoryview(b"")
-    return memoryview(mmap.mmap(descriptor, status.st_size, access=mmap.ACCESS_READ))
+    length = status.st_size
+    return memoryview(mmap.mmap(descriptor, length, access=mmap.ACCESS_READ, **_NO_DESCRIPTOR))
 
 
-def _cause(error: OSError | ValueError) -> str:
-    return (error.strerror if isinstance(error, OSError) else None) or str(error)
+def _error(path: str, done: str, error: OSError | ValueError) -> Error:
+    cause = (error.strerror if isinstance(error, OSError) else None) or str(error)
+    what = f"{path}: cannot be {done}: {cause}"
+    if not isinstance(error, OSError) or error.errno not in _NO_MORE_FILES:
+        return LoadError(what)
+    allowed = os.sysconf("SC_OPEN_MAX")
+    return LimitError(
+        f"{what}. This process may have {allowed} files open, and each loaded module is one: close "
+        "modules that are not needed, or raise the limit (ulimit -n)",
+        name="open files",
+        asked=1,
+        allowed=allowed,
+    )
