@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from iree_wasm_hal_jsc.library import Library
 
-_MAX_UNCOLLECTED_INSTANCES = 16
+_MAX_UNCOLLECTED_INSTANCES = 4
 """Each may hold megabytes of code; collecting takes a few milliseconds."""
 
 
