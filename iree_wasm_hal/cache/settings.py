@@ -45,8 +45,19 @@ def is_switched_off() -> bool:
 
 def user_cache() -> CodeCache:
     """The cache of this user, used or not."""
-    folder = os.environ.get(FOLDER_VARIABLE) or _user_folder()
+    folder = _folder(os.environ.get(FOLDER_VARIABLE, ""))
     return CodeCache(folder, max_bytes=_max_bytes(os.environ.get(MAX_BYTES_VARIABLE, "")))
+
+
+@lru_cache(maxsize=8)  # so that a relative one stays where it is when the process goes elsewhere
+def _folder(text: str) -> str | Path:
+    if not text:
+        return _user_folder()
+    try:
+        # Shells expand it in VARIABLE=~/x, but service files and .env files do not.
+        return os.path.abspath(os.path.expanduser(text))
+    except FileNotFoundError:  # it is relative, and the current directory is gone
+        return _user_folder()
 
 
 @lru_cache(maxsize=1)

@@ -12,13 +12,13 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 import iree_wasm_hal as iwh
-from iree_wasm_hal.cache import CodeCache, choose_cache, code_cache
+from iree_wasm_hal.cache import CodeCache, choose_cache, code_cache, settings
 from iree_wasm_hal.cache.code_cache import DEFAULT_MAX_BYTES, key_of
 from iree_wasm_hal.cache.folder import TEMPORARY_PREFIX, Folder, open_folder
 from iree_wasm_hal.cache.sealing import SECRET_NAME, ensure_secret
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
 KEY = key_of("a key")
@@ -285,7 +285,7 @@ def test_a_folder_that_cannot_be_made(tmp_path: Path, caplog: pytest.LogCaptureF
     assert [record.levelno for record in caplog.records].count(logging.WARNING) in {1, 2}
 
 
-_CALLS = ("open", "fsync", "rename", "link", "unlink", "mkdir", "scandir", "fstat", "utime")
+_CALLS = ("open", "read", "fsync", "rename", "link", "unlink", "mkdir", "scandir", "fstat", "utime")
 
 
 class Failing:
@@ -349,8 +349,6 @@ def test_environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert choose_cache(True).max_bytes == DEFAULT_MAX_BYTES  # type: ignore[union-attr]
     monkeypatch.delenv("IREE_WASM_HAL_CACHE_DIR")
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "user"))
-    from iree_wasm_hal.cache import settings
-
     settings._user_folder.cache_clear()
     try:
         assert choose_cache(True).folder == tmp_path / "user" / "iree-wasm-hal"  # type: ignore[union-attr]
@@ -369,3 +367,39 @@ def test_arguments(tmp_path: Path) -> None:
 def _overwrite(path: Path, contents: bytes) -> None:
     path.touch(0o600)
     path.write_bytes(contents)
+
+
+@pytest.fixture
+def chosen_folder(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[str], Path]]:
+    """The folder of the cache that is used where the variable has a value."""
+    monkeypatch.delenv("IREE_WASM_HAL_NO_CACHE", raising=False)
+    settings._folder.cache_clear()
+
+    def choose(value: str) -> Path:
+        monkeypatch.setenv("IREE_WASM_HAL_CACHE_DIR", value)
+        cache = choose_cache(True)
+        assert cache is not None
+        return cache.folder
+
+    yield choose
+    settings._folder.cache_clear()
+
+
+def test_a_tilde_is_the_home_directory(
+    chosen_folder: Callable[[str], Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    monkeypatch.chdir(tmp_path)
+    assert chosen_folder("~/models/cache") == tmp_path / "home" / "models" / "cache"
+
+
+def test_a_relative_folder_stays_where_it_is(
+    chosen_folder: Callable[[str], Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "gone").mkdir()
+    monkeypatch.chdir(tmp_path)
+    assert chosen_folder("a/../near") == tmp_path / "near"
+    monkeypatch.chdir(tmp_path / "gone")
+    (tmp_path / "gone").rmdir()
+    assert chosen_folder("a/../near") == tmp_path / "near"
+    assert chosen_folder("far").name == "iree-wasm-hal", "the user's own: there is no other"
