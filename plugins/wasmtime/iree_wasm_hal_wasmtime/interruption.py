@@ -73,7 +73,7 @@ class Ticker:
     def __init__(self, library: Library, engine_pointer: Any) -> None:
         self._lib = library.lib
         self._engine_pointer = engine_pointer
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()  # a signal handler may cancel within a cancel
         self._pending: list[tuple[RunningCall, Call]] = []
         self._thread: threading.Thread | None = None
 
