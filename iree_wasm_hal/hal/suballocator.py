@@ -32,15 +32,18 @@ class Block:
 
     __slots__ = ("_retired", "byte_length", "guest_ptr")
 
-    def __init__(self, guest_ptr: int, byte_length: int, retired: deque[int]) -> None:
-        self.guest_ptr = guest_ptr
-        self.byte_length = byte_length
-        self._retired = retired
+    guest_ptr: int
+    byte_length: int
+    _retired: deque[int]
+    # Without __init__: Ctrl-C could come at its entry, when the range is no longer free.
 
     def __del__(self) -> None:
         # Any thread may drop the last reference, also from within the garbage collector: append
         # takes no lock, the next allocation frees the block.
-        self._retired.append(self.guest_ptr)
+        try:  # noqa: SIM105 - twice as fast
+            self._retired.append(self.guest_ptr)
+        except AttributeError:  # Ctrl-C came before it was given a range
+            pass
 
 
 class Suballocator:
@@ -52,7 +55,8 @@ class Suballocator:
     growth does not wait for that, and a call that waits for another's growth can be ended.
 
     A signal handler of Python's may interrupt an allocation half way; what it asks for then is
-    refused with InvocationError, FAILED_PRECONDITION.
+    refused with InvocationError, FAILED_PRECONDITION. Where it raises, as Ctrl-C does, the free
+    ranges are left half changed: the next allocation makes them anew, as what is not live.
     """
 
     __slots__ = (
@@ -63,6 +67,7 @@ class Suballocator:
         "_fresh_allocations",
         "_growing",
         "_growths",
+        "_is_torn",
         "_live",
         "_lock",
         "_memory",
@@ -86,6 +91,7 @@ class Suballocator:
         self._peak = 0
         self._growths = 0
         self._fresh_allocations = 0
+        self._is_torn = False  # whether what is free has to be found out from what is live
         self._end = LOW_MEMORY_BYTE_LENGTH
         self._extend(memory.byte_length)
 
@@ -109,17 +115,25 @@ class Suballocator:
             if lock._is_owned():  # type: ignore[attr-defined]  # as threading.Condition does
                 _check_not_inside(lock)
             with lock:
-                if self._retired:
-                    self._drain()
-                cached = self._cache.get(size)
-                start = cached.pop() if cached else self._take(size)
-                if start is not None:
-                    self._live[start] = size
-                    used = self._used + size
-                    self._used = used
-                    if used > self._peak:  # noqa: PLR1730 - max() is a call on the hot path
-                        self._peak = used
-                    return Block(start, size, self._retired)
+                try:
+                    if self._retired or self._is_torn:
+                        self._drain()
+                    cached = self._cache.get(size)
+                    start = cached.pop() if cached else self._take(size)
+                    if start is not None:
+                        block = Block()
+                        # No call from here on, so that Ctrl-C finds all of it done or nothing.
+                        block.guest_ptr, block.byte_length = start, size
+                        block._retired = self._retired
+                        self._live[start] = size
+                        used = self._used + size
+                        self._used = used
+                        if used > self._peak:  # noqa: PLR1730 - max() is a call on the hot path
+                            self._peak = used
+                        return block
+                except BaseException:  # raised again
+                    self._is_torn = True
+                    raise
             self._grow(size)
 
     @property
@@ -131,8 +145,11 @@ class Suballocator:
         """
         _check_not_inside(self._lock)
         with self._lock:
-            if self._retired:
+            try:
                 self._drain()
+            except BaseException:  # raised again
+                self._is_torn = True
+                raise
             free = self._free_ranges()
             used, peak, end = self._used, self._peak, self._end
             growths, fresh_allocations = self._growths, self._fresh_allocations
@@ -153,24 +170,35 @@ class Suballocator:
         while True:
             _check_not_inside(self._lock)
             with self._lock:
-                self._drain()
-                start = self._take(needed)
-                if start is not None:
-                    aligned = -(-start // alignment) * alignment
-                    self._insert(start, aligned - start)
-                    self._insert(aligned + size, start + needed - aligned - size)
-                    self._live[aligned] = size
-                    self._used += size
-                    self._peak = max(self._peak, self._used)
-                    return Block(aligned, size, self._retired)
+                try:
+                    self._drain()
+                    start = self._take(needed)
+                    if start is not None:
+                        aligned = -(-start // alignment) * alignment
+                        self._insert(start, aligned - start)
+                        self._insert(aligned + size, start + needed - aligned - size)
+                        self._peak = max(self._peak, self._used + size)
+                        block = Block()
+                        # No call from here on, as in ``allocate``.
+                        block.guest_ptr, block.byte_length = aligned, size
+                        block._retired = self._retired
+                        self._live[aligned] = size
+                        self._used += size
+                        return block
+                except BaseException:  # raised again
+                    self._is_torn = True
+                    raise
             self._grow(needed)
 
     def _drain(self) -> None:
         """Frees the blocks whose last reference went."""
+        if self._is_torn:
+            self._mend()
         retired, live, cache = self._retired, self._live, self._cache
         while retired:
-            start = retired.popleft()
+            start = retired[0]  # not taken out by a call, behind which Ctrl-C may come
             size = live.pop(start)
+            del retired[0]
             self._used -= size
             starts = cache.get(size)
             if starts is None:
@@ -180,9 +208,23 @@ class Suballocator:
             else:
                 self._insert(start, size)
 
+    def _mend(self) -> None:
+        """Finds out what is free from what is live, after Ctrl-C in the middle of a change."""
+        retired, live = self._retired, self._live
+        while retired:
+            live.pop(retired[0], None)  # perhaps not any more: Ctrl-C came behind this very call
+            del retired[0]
+        for free in (self._cache, self._sorted, self._by_start, self._by_end):
+            free.clear()
+        start = LOW_MEMORY_BYTE_LENGTH
+        for block_start, size in sorted(live.items()):
+            self._insert(start, block_start - start)
+            start = block_start + size
+        self._insert(start, self._end - start)
+        self._used = sum(live.values())
+        self._is_torn = False
+
     def _flush_cache(self) -> None:
-        # Taken off the cache one by one: an interrupt (Ctrl-C) may lose a range then, but can never
-        # leave one both cached and free, which would be handed out twice.
         for size, starts in [*self._cache.items()]:
             while starts:
                 self._insert(starts.pop(), size)
@@ -262,9 +304,13 @@ class Suballocator:
         _check_not_inside(self._growing)
         with self._growing:
             with self._lock:
-                self._drain()
-                if self._cache.get(size) or self._find(size) is not None:
-                    return  # another thread made room meanwhile
+                try:
+                    self._drain()
+                    if self._cache.get(size) or self._find(size) is not None:
+                        return  # another thread made room meanwhile
+                except BaseException:  # raised again
+                    self._is_torn = True
+                    raise
                 tail = self._by_end.get(self._end, self._end)  # a free range at the end counts too
                 used, largest = self._used, self._sorted[-1][0] if self._sorted else 0
             try:
@@ -272,8 +318,12 @@ class Suballocator:
             except LimitError as error:
                 raise self._out_of_memory(size, used, largest) from error
             with self._lock:
-                self._growths += 1
-                self._extend(self._memory.byte_length)
+                try:
+                    self._growths += 1
+                    self._extend(self._memory.byte_length)
+                except BaseException:  # raised again
+                    self._is_torn = True
+                    raise
 
     def _out_of_memory(self, size: int, used: int, largest: int) -> LimitError:
         limit = self._memory.limit - LOW_MEMORY_BYTE_LENGTH

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import random
 import signal
+import sys
 import threading
+from itertools import pairwise
 from typing import TYPE_CHECKING
 
 import pytest
@@ -15,13 +18,15 @@ from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, invaria
 
 from iree_wasm_hal.engine.contract import LOW_MEMORY_BYTE_LENGTH, PAGE_SIZE, MemoryType
 from iree_wasm_hal.errors import CallTimeoutError, InvocationError, LimitError
+from iree_wasm_hal.hal import suballocator
 from iree_wasm_hal.hal.call import Call, inside
 from iree_wasm_hal.hal.guest_memory import GuestMemory
 from iree_wasm_hal.hal.statistics import Counters
-from iree_wasm_hal.hal.suballocator import Suballocator
+from iree_wasm_hal.hal.suballocator import Block, Suballocator
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from types import FrameType
 
 
 class HostMemory:
@@ -323,3 +328,66 @@ def test_a_signal_handler_may_count() -> None:
     thread.start()
     thread.join(30)
     assert counters.snapshot().bytes_to_device == 3
+
+
+class Interrupt:
+    """Ctrl-C, once, at one of the points of the allocator's code where Python delivers signals.
+
+    These are the entries of its functions and what follows the calls of native ones.
+    """
+
+    def __init__(self, point: int) -> None:
+        self._events_left = point
+        self.was_raised = False
+
+    def __call__(self, frame: FrameType, event: str, _argument: object) -> None:
+        code = frame.f_code
+        # What is raised in a __del__ is not heard of by anyone.
+        if code.co_filename != suballocator.__file__ or code.co_name == "__del__":
+            return
+        if event not in ("call", "c_return"):
+            return
+        self._events_left -= 1
+        if self._events_left < 0 and not self.was_raised:
+            self.was_raised = True
+            raise KeyboardInterrupt
+        assert self._events_left > -10_000, "the allocation does not end"
+
+
+def allocate_and_free(allocator: Suballocator, blocks: list[Block]) -> None:
+    """Every way through the allocator: cached, merged, aligned and grown."""
+    for size in (64, 64, 512, 4096):
+        blocks.append(allocator.allocate(size))
+    del blocks[-3:-1]
+    blocks.append(allocator.allocate(512))
+    blocks.append(allocator.allocate(100, 1024))
+    del blocks[0]
+    blocks.append(allocator.allocate(3 * PAGE_SIZE))
+    del blocks[:2]
+    blocks.append(allocator.allocate(2 * PAGE_SIZE + 64))
+    assert allocator.statistics.used > 0
+
+
+def test_interrupts_anywhere_lose_nothing() -> None:
+    for point in itertools.count():
+        allocator = make()
+        blocks: list[Block] = []
+        interrupt = Interrupt(point)
+        previous = sys.getprofile()
+        sys.setprofile(interrupt)
+        try:
+            with contextlib.suppress(KeyboardInterrupt):
+                allocate_and_free(allocator, blocks)
+            if not interrupt.was_raised:
+                break
+            sys.setprofile(interrupt)  # which an exception of its own ends
+            allocate_and_free(allocator, blocks)
+        finally:
+            sys.setprofile(previous)
+        taken = sorted((block.guest_ptr, block.byte_length) for block in blocks)
+        assert all(start + size <= other for (start, size), (other, _) in pairwise(taken))
+        assert allocator.statistics.used == sum(size for _, size in taken)
+        blocks.clear()
+        left = allocator.statistics
+        assert (left.used, left.free_blocks, left.largest_free_block) == (0, 1, left.capacity)
+    assert point > 100
