@@ -6,8 +6,12 @@ import os
 import statistics
 import time
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-__all__ = ["ResidentMemory", "resident_bytes"]
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+__all__ = ["ResidentMemory", "growth", "resident_bytes"]
 
 _STATM = Path("/proc/self/statm")
 _PAGE = os.sysconf("SC_PAGE_SIZE")
@@ -40,13 +44,19 @@ class ResidentMemory:
         """One per window that is over."""
         return [statistics.median(window) for window in self._windows[:-1] if window]
 
-    def growth(self, settling_s: float) -> float:
-        """How much more the last ``settling_s`` took than as long a time after the settling.
+    def growth(self, settling_s: float) -> float | None:
+        """How much more the last of the time took than the first of it, after the settling.
 
-        0 for a time that is too short to tell.
+        Both are as long as the settling, or half of what came after it where that is less. None
+        where that is not one window.
         """
-        count = round(settling_s / self._window_s)
-        settled = self.medians()[count:]
-        if not settled:
-            return 0.0
-        return statistics.median(settled[-count:]) / statistics.median(settled[:count]) - 1
+        return growth(self.medians(), round(settling_s / self._window_s))
+
+
+def growth(medians: Sequence[float], settling_count: int) -> float | None:
+    """Does what ``ResidentMemory.growth`` does with windows that were sampled already."""
+    settled = medians[settling_count:]
+    count = min(settling_count, len(settled) // 2)
+    if not count:
+        return None
+    return statistics.median(settled[-count:]) / statistics.median(settled[:count]) - 1

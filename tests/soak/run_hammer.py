@@ -47,6 +47,9 @@ def main() -> int:
         print(f"seed {options.seed}", *outcome.failures, sep="\n", file=sys.stderr)
         return 1
     growth = outcome.memory.growth(options.settling)
+    if growth is None:
+        print(f"{options.seconds:g} s are too few to tell whether resident memory is flat")
+        return 0
     print(f"resident memory grew by {growth:.1%} after {options.settling:g} s")
     return int(growth > options.growth)
 

@@ -20,9 +20,10 @@ if TYPE_CHECKING:
 HAMMER = Path(__file__).with_name("run_hammer.py")
 SECONDS = 60
 SEED = 20240229
-SETTLING = 15
-# Not flat yet after so few calls, least of all on a busy machine; a large leak is more.
-LARGEST_GROWTH = 0.25
+SETTLING = 30
+# Between the halves of the last 30 s; 4 % were seen where there was ten times more to do than there
+# were processors for. ``make hammer`` allows 5 %, from its second minute on.
+LARGEST_GROWTH = 0.10
 
 
 def test_eight_threads_hammer_every_engine(
@@ -35,9 +36,10 @@ def test_eight_threads_hammer_every_engine(
     ]
     done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=600)
     assert done.returncode == 0, done.stdout + done.stderr
-    for line in done.stdout.splitlines():
-        if line.startswith("resident"):
-            record_property("hammer", line)
+    figures = [line for line in done.stdout.splitlines() if line.startswith("resident")]
+    for line in figures:
+        record_property("hammer", line)
+    assert "grew by" in figures[-1], "memory was not judged"
     seen = {what: int(count) for count, what in re.findall(r"^ +(\d+) (.*)$", done.stdout, re.M)}
     for what in ("call: right", "own device: right", "reload", "trap", "full memory"):
         assert seen.get(what), f"not once: {what}; seen: {seen}"
