@@ -154,7 +154,7 @@ class Semaphore:
             reached.set()
 
         self.on_reached(value, callback)
-        if not reached.wait(timeout):
+        if not reached.wait(None if timeout is None else min(timeout, threading.TIMEOUT_MAX)):
             self._forget(value, callback)
             return False
         if self._failure is not None:

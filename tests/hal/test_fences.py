@@ -40,6 +40,12 @@ def test_a_semaphore_only_moves_forward() -> None:
     assert not semaphore.wait(8, timeout=0.01)
 
 
+def test_a_wait_may_be_longer_than_the_system_can_count() -> None:
+    semaphore = Semaphore()
+    threading.Timer(0.01, semaphore.signal, [1]).start()
+    assert semaphore.wait(1, timeout=1e300)
+
+
 def test_the_first_failure_stays() -> None:
     semaphore = Semaphore()
     semaphore.fail(BROKEN)
