@@ -20,8 +20,8 @@ __all__ = ["Channel", "Message", "socket_pair"]
 
 _HEADER = struct.Struct("<qQQ")
 """Number of the message, bytes used in the segment, where in it the body begins if not here."""
-_LONGEST_BODY = 1 << 15
-"""Longer ones go through the segment. Well below what a socket takes at once."""
+_LONGEST_INLINE = 1 << 15
+"""Longer bodies go through the segment. Well below what a socket takes at once."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,27 +43,42 @@ class Channel:
         connection: A socket of ``socket_pair``.
         outgoing: Written by this side.
         incoming: Written by the other.
+        longest_body: Bytes of a body that the other side may send; None for any number.
     """
 
-    def __init__(self, connection: socket.socket, outgoing: Segment, incoming: Segment) -> None:
+    def __init__(
+        self,
+        connection: socket.socket,
+        outgoing: Segment,
+        incoming: Segment,
+        longest_body: int | None = None,
+    ) -> None:
         self._socket = connection
         self._outgoing = outgoing
         self._incoming = incoming
+        self._longest_body = longest_body
 
-    def send(self, number: int, body: bytes, tensors: TensorWriter | None = None) -> int:
+    def send(
+        self,
+        number: int,
+        body: bytes,
+        tensors: TensorWriter | None = None,
+        timeout_s: float | None = None,
+    ) -> int:
         """Sends a message.
 
         Returns:
             Bytes that it takes of the segment.
 
         Raises:
+            TimeoutError: The other side does not read what it got before.
             OSError: The other side is gone.
             LimitError: There is no memory for it.
         """
         writer = tensors or TensorWriter()
-        is_long = len(body) > _LONGEST_BODY
+        is_long = len(body) > _LONGEST_INLINE
         start, end = writer.write(self._outgoing, body if is_long else b"")
-        self._socket.settimeout(None)
+        self._socket.settimeout(timeout_s)
         self._socket.sendall(_HEADER.pack(number, end, start) + (b"" if is_long else body))
         return end
 
@@ -77,7 +92,7 @@ class Channel:
         """
         self._socket.settimeout(timeout_s)
         try:
-            packet = self._socket.recv(_HEADER.size + _LONGEST_BODY)
+            packet = self._socket.recv(_HEADER.size + _LONGEST_INLINE)
         except BlockingIOError as error:  # how a time of 0 is over
             raise TimeoutError from error
         except ConnectionResetError:  # it went while something that we sent was unread
@@ -90,7 +105,11 @@ class Channel:
         if not end:
             return Message(number, packet[_HEADER.size :], None, 0)
         memory = self._incoming.mapped(end)
-        body = packet[_HEADER.size :] or memory[start:end]
+        body = packet[_HEADER.size :]
+        if not body:
+            if self._longest_body is not None and end - start > self._longest_body:
+                raise InternalError(f"a message of {end - start} bytes beside its tensors")
+            body = memory[start:end]
         return Message(number, body, memory, end)
 
     def trim_outgoing(self, byte_length: int) -> None:

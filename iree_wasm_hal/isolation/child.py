@@ -20,8 +20,9 @@ from iree_wasm_hal.errors import Error
 from iree_wasm_hal.hal.buffer_view import BufferView
 from iree_wasm_hal.isolation.channel import Channel
 from iree_wasm_hal.isolation.failures import pack_error
+from iree_wasm_hal.isolation.plain import pack_plain, unpack_plain
 from iree_wasm_hal.isolation.protocol import CANCEL, LOADED, MEMORY, OPENED, PROGRESS
-from iree_wasm_hal.isolation.replies import pack_plain, pack_value, unpack_plain
+from iree_wasm_hal.isolation.replies import pack_value
 from iree_wasm_hal.isolation.requests import unpack_request
 from iree_wasm_hal.isolation.segment import Segment
 from iree_wasm_hal.isolation.start import ReceivedFile, read_options

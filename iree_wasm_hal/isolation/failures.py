@@ -9,11 +9,11 @@ import traceback
 from typing import Any
 
 from iree_wasm_hal import errors
-from iree_wasm_hal.errors import Error, InternalError
+from iree_wasm_hal.errors import Error
+from iree_wasm_hal.isolation.plain import PLAIN, reading
 
 __all__ = ["pack_error", "unpack_error"]
 
-_PLAIN = frozenset({type(None), bool, int, float, str, bytes})
 _OURS = "iree_wasm_hal."
 
 
@@ -21,7 +21,7 @@ def pack_error(error: BaseException) -> dict[str, Any]:
     """An error as plain data. Of its attributes plain values go along, and tuples of them."""
     return {
         "classes": [(one.__module__, one.__qualname__) for one in type(error).__mro__],
-        "arguments": tuple(one if type(one) in _PLAIN else str(one) for one in error.args),
+        "arguments": tuple(one if type(one) in PLAIN else str(one) for one in error.args),
         "attributes": {name: value for name, value in vars(error).items() if _is_plain(value)},
         "missing": [name for name, value in vars(error).items() if not _is_plain(value)],
         "text": "" if isinstance(error, Error) else "".join(traceback.format_exception(error)),
@@ -36,16 +36,14 @@ def unpack_error(packed: dict[str, Any]) -> Exception:
     Raises:
         InternalError: It is none.
     """
-    try:
+    with reading("an error"):
         error = _made(_nearest(packed["classes"]), tuple(packed["arguments"]))
         for name in packed["missing"]:
             setattr(error, name, None)
         for name, value in packed["attributes"].items():
             if not name.startswith("__"):
-                setattr(error, name, value)
+                setattr(error, name, tuple(value) if isinstance(value, list) else value)
         text = str(packed["text"])
-    except (KeyError, TypeError, ValueError, AttributeError) as problem:
-        raise InternalError(f"the child process sent an unreadable error: {problem}") from problem
     if not isinstance(error, Error):
         error.__cause__ = _RemoteTraceback(text)
     return error
@@ -66,7 +64,7 @@ def _made(error_class: type[Exception], arguments: tuple[object, ...]) -> Except
     return error
 
 
-def _nearest(classes: list[tuple[str, str]]) -> type[Exception]:
+def _nearest(classes: list[list[str]]) -> type[Exception]:
     for module_name, name in classes:
         found: object = None
         if module_name == errors.__name__ or module_name.startswith(_OURS):
@@ -81,5 +79,5 @@ def _nearest(classes: list[tuple[str, str]]) -> type[Exception]:
 
 def _is_plain(value: object) -> bool:
     if type(value) is tuple:
-        return all(type(one) in _PLAIN for one in value)
-    return type(value) in _PLAIN
+        return all(type(one) in PLAIN for one in value)
+    return type(value) in PLAIN

@@ -10,12 +10,19 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from iree_wasm_hal.errors import ArgumentError, ClosedError, Error, ProcessEndedError
+from iree_wasm_hal.errors import (
+    ArgumentError,
+    ClosedError,
+    Error,
+    InternalError,
+    ProcessEndedError,
+)
 from iree_wasm_hal.hal.call import THIS_THREAD, Call, check_seconds
 from iree_wasm_hal.hal.patient_lock import PatientLock
 from iree_wasm_hal.hal.statistics import DeviceStatistics, MemoryStatistics
+from iree_wasm_hal.isolation.plain import reading
 from iree_wasm_hal.isolation.protocol import MEMORY, STATISTICS
-from iree_wasm_hal.isolation.remote import RemoteModule
+from iree_wasm_hal.isolation.remote import RemoteModule, UnsentError
 from iree_wasm_hal.isolation.requests import pack_request
 from iree_wasm_hal.runtime.background import Background
 from iree_wasm_hal.runtime.face import FunctionFace, ModuleFace
@@ -55,7 +62,9 @@ class IsolatedFunction(FunctionFace):
 
     def _perform(self, call: Call, arguments: tuple[object, ...], *, copy: bool) -> Any:
         results = self._module._call(call, self.name, arguments, is_raw=False)
-        if self.result_count == 0:
+        if len(results) != self.result_count:
+            raise InternalError(f"{len(results)} results of {self.name}, not {self.result_count}")
+        if not results:
             return None
         return results[0] if self.result_count == 1 else tuple(results)
 
@@ -72,12 +81,16 @@ class IsolatedDevice:
     @property
     def memory(self) -> MemoryStatistics:
         """As ``Device.memory``."""
-        return MemoryStatistics(**self._module._query(MEMORY))
+        counts = self._module._query(MEMORY)
+        with reading("statistics"):
+            return MemoryStatistics(**counts)
 
     @property
     def statistics(self) -> DeviceStatistics:
         """As ``Device.statistics``: since the process was started."""
-        return DeviceStatistics(**self._module._query(STATISTICS))
+        counts = self._module._query(STATISTICS)
+        with reading("statistics"):
+            return DeviceStatistics(**counts)
 
 
 class IsolatedModule(ModuleFace[IsolatedFunction]):
@@ -192,9 +205,13 @@ class IsolatedModule(ModuleFace[IsolatedFunction]):
             call.check()
             try:
                 return self._ready(call).call(call, name, body, tensors)
-            except ConnectionError:  # it ended since we looked, and got nothing
+            except UnsentError:  # it ended since we looked
                 self._replace()
+            try:
                 return self._ready(call).call(call, name, body, tensors)
+            except UnsentError as error:  # so did its successor
+                ended: ProcessEndedError = error.args[0]
+                raise ended from None
         finally:
             self._running = None
             if self._remote is not None and not self._remote.is_usable:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from iree_wasm_hal.errors import EngineUnavailableError, ProcessEndedError
 from iree_wasm_hal.isolation.channel import Channel, socket_pair
+from iree_wasm_hal.isolation.plain import LONGEST_BODY
 from iree_wasm_hal.isolation.segment import Segment
 
 if TYPE_CHECKING:
@@ -71,7 +72,7 @@ class ChildProcess:
                 ) from error
             cleanup.pop_all()
         self.process_id = self._process.pid
-        self.channel = Channel(data, outgoing=requests, incoming=replies)
+        self.channel = Channel(data, requests, replies, LONGEST_BODY)
         self._finalizer = weakref.finalize(
             self, _end, self._owner, self._process, self.channel, self.control
         )

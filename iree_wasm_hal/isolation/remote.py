@@ -20,9 +20,10 @@ from iree_wasm_hal.errors import (
     ProcessEndedError,
 )
 from iree_wasm_hal.isolation.failures import unpack_error
+from iree_wasm_hal.isolation.plain import pack_plain, reading, unpack_plain
 from iree_wasm_hal.isolation.process import ChildProcess
 from iree_wasm_hal.isolation.protocol import CANCEL, LOADED, OPENED, PROGRESS
-from iree_wasm_hal.isolation.replies import pack_plain, unpack_plain, unpack_value
+from iree_wasm_hal.isolation.replies import unpack_values
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -33,7 +34,7 @@ if TYPE_CHECKING:
     from iree_wasm_hal.isolation.start import StartRequest
     from iree_wasm_hal.isolation.tensors import TensorWriter
 
-__all__ = ["Description", "FunctionDescription", "RemoteModule"]
+__all__ = ["Description", "FunctionDescription", "RemoteModule", "UnsentError"]
 
 _SLICE_S = 0.02
 """Between two looks at whether a call was cancelled."""
@@ -42,6 +43,10 @@ _GRACE_S = 1.0
 _QUERY_S = 10.0
 """For a thread that does nothing but answer."""
 _LONGEST_ANSWER = 1 << 16
+
+
+class UnsentError(Exception):
+    """A child had ended before a request was sent to it. Its argument is the ProcessEndedError."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,6 +129,9 @@ class RemoteModule:
             else:
                 with self._killing():
                     self._hear(message, observer)
+                if self.description is None:  # it may tell of its progress without end
+                    self._check_initialisation()
+                    call.check()
         return self.description
 
     def call(
@@ -141,19 +149,19 @@ class RemoteModule:
             InterruptedCallError: The call was cancelled.
             CallTimeoutError: Its time was up.
             ProcessEndedError: The child ended.
-            ConnectionError: The child had ended before; it got nothing.
-            Error: What the call raised in the child.
+            UnsentError: The child had ended before; it got nothing.
+            Exception: What the call raised in the child.
         """
         channel = self.process.channel
         self._number += 1
         self.is_usable = False
+        sent_length = self._send(call, function_name, body, tensors)
         with self._killing():
-            sent_length = channel.send(self._number, body, tensors)
             message, ending = self._wait_for_reply(call, function_name)
             channel.trim_outgoing(sent_length)
             failed, content = _outcome(message)
             if not failed:
-                results = [unpack_value(one, message.memory) for one in content]
+                results = unpack_values(content, message)
                 channel.trim_incoming(message.segment_length)
                 self.is_usable = True
                 return results
@@ -170,22 +178,31 @@ class RemoteModule:
             ProcessEndedError: The child ended.
             CallTimeoutError: It does not answer.
         """
-        control = self.process.control
         with self._control_lock:
             self._question += 1
             try:
-                control.sendall(pack_plain((what, self._question)))
-                while packet := control.recv(_LONGEST_ANSWER):
-                    number, answer = unpack_plain(packet)
-                    if number == self._question:  # an earlier one may have come late
-                        return dict(answer)
+                self.process.control.sendall(pack_plain((what, self._question)))
+                answer = self._answer(time.monotonic() + _QUERY_S)
             except TimeoutError:
                 raise CallTimeoutError(
                     f"{self._name}: its process did not answer within {_QUERY_S} s"
                 ) from None
-            except OSError:  # as an end
-                pass
+            except OSError:
+                answer = None
+        if answer is not None:
+            return answer
         raise self.process.ended(f"{self._name}, asked for {what}")
+
+    def _answer(self, due: float) -> dict[str, Any] | None:
+        """The answer to the last question; None where the child is gone."""
+        while packet := self.process.control.recv(_LONGEST_ANSWER):
+            with reading("an answer"):
+                number, answer = unpack_plain(packet)
+                if number == self._question:  # an earlier one may have come late
+                    return {str(name): int(count) for name, count in answer.items()}
+            if time.monotonic() >= due:
+                raise TimeoutError
+        return None
 
     def close(self) -> None:
         """Ends the child; waits until it has. Idempotent."""
@@ -210,12 +227,23 @@ class RemoteModule:
         """Ends the child where the body fails: nobody would know what its next message means."""
         try:
             yield
-        except (ConnectionError, LimitError):  # nothing was sent
-            self.is_usable = True
-            raise
         except BaseException:  # Ctrl-C as well: a reply would be taken for the next call's
             self._kill()
             raise
+
+    def _send(self, call: Call, function_name: str, body: bytes, tensors: TensorWriter) -> int:
+        timeout_s = max(_SLICE_S, min(_QUERY_S, call.due - time.monotonic()))
+        try:
+            return self.process.channel.send(self._number, body, tensors, timeout_s)
+        except LimitError:  # before anything was sent
+            self.is_usable = True
+            raise
+        except TimeoutError:
+            self._kill()
+            call.check()
+            raise InternalError("the child process answers requests without reading them") from None
+        except ConnectionError:
+            raise UnsentError(self._ended(function_name)) from None
 
     def _wait_for_reply(
         self, call: Call, function_name: str
@@ -275,41 +303,59 @@ class RemoteModule:
 
     def _hear(self, message: Message, observer: CompileObserver | None) -> None:
         """Takes what the child says while it loads."""
-        if message.number == OPENED:
+        if message.number == OPENED and self.engine is None:
             self.engine = _engine(message)
             if self._timeout is not None and not self._can_interrupt:
                 # Otherwise load itself sees to it, and does not count what compiling takes.
                 self._due = time.monotonic() + self._timeout
-        elif message.number == PROGRESS and observer is not None:
-            done, total = unpack_plain(message.body)
-            observer(done, total)
+        elif message.number == PROGRESS:
+            with reading("its progress"):
+                done, total = map(int, unpack_plain(message.body))
+            if observer is not None:
+                observer(done, total)
         elif message.number == LOADED:
             failed, content = _outcome(message)
             if failed:
                 raise unpack_error(content)
             self.description = _description(self.engine, content)
+        else:
+            raise InternalError(f"message {message.number} of a child process that is loading")
 
 
 def _outcome(message: Message) -> tuple[bool, Any]:
     match unpack_plain(message.body):
-        case (bool(failed), content):
+        case [bool(failed), content]:
             return failed, content
         case other:
             raise InternalError(f"the child process sent {other!r:.200} as an outcome")
 
 
 def _engine(message: Message) -> EngineInfo:
-    try:
+    with reading("an engine"):
         return info_from_document(unpack_plain(message.body))
-    except (KeyError, ValueError, TypeError, AttributeError) as error:
-        raise InternalError(f"the child process described its engine wrongly: {error}") from error
 
 
 def _description(engine: EngineInfo | None, content: dict[str, Any]) -> Description:
     if engine is None:
         raise InternalError("the child process loaded a module without an engine")
-    try:
-        functions = tuple(FunctionDescription(*one) for one in content["functions"])
+    with reading("a module"):
+        functions = tuple(_function(*one) for one in content["functions"])
         return Description(str(content["name"]), engine, functions)
-    except (KeyError, TypeError) as error:
-        raise InternalError(f"the child process described its module wrongly: {error}") from error
+
+
+def _function(
+    name: object,
+    signature: object,
+    is_async: object,
+    result_types: object,
+    argument_count: Any,
+    result_count: Any,
+) -> FunctionDescription:
+    return FunctionDescription(
+        str(name),
+        str(signature),
+        bool(is_async),
+        str(result_types),
+        int(argument_count),
+        int(result_count),
+    )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import mmap
 import os
@@ -14,6 +15,8 @@ ALIGNMENT = 64
 """Of everything in a segment, in bytes."""
 
 _SMALLEST = 1 << 16
+_BLOCK = 512
+"""Unit of ``st_blocks``."""
 _KEPT = 16 << 20
 """Bytes that a segment keeps, however small its messages are."""
 _KEPT_FACTOR = 4
@@ -70,14 +73,19 @@ class Segment:
         """The first ``byte_length`` bytes and more, to read what the other side wrote.
 
         Raises:
-            InternalError: The other side never reserved that much.
+            InternalError: The other side never wrote that much: a file of memory can be longer than
+                what there is of it, and reading it would take the rest.
         """
+        status = os.fstat(self.descriptor)
+        filled = min(status.st_size, status.st_blocks * _BLOCK)
+        if filled < byte_length:
+            raise InternalError(f"a message of {byte_length} bytes in a segment of {filled}")
         self._touched = max(self._touched, byte_length)
         if self._map is None or len(self._map) < byte_length:
-            size = os.fstat(self.descriptor).st_size
-            if size < byte_length:
-                raise InternalError(f"a message of {byte_length} bytes in a segment of {size}")
-            self._map = mmap.mmap(self.descriptor, size)
+            try:
+                self._map = mmap.mmap(self.descriptor, status.st_size)
+            except (OSError, ValueError, OverflowError) as error:
+                raise InternalError(f"a segment of {status.st_size} bytes: {error}") from error
         return self._map
 
     def trim(self, byte_length: int) -> None:
@@ -87,8 +95,16 @@ class Segment:
             return
         start = -(-keep // mmap.PAGESIZE) * mmap.PAGESIZE
         if start < len(self._map):
-            self._map.madvise(mmap.MADV_REMOVE, start, len(self._map) - start)
+            with contextlib.suppress(OSError):  # the other side can forbid it, to its own harm
+                self._map.madvise(mmap.MADV_REMOVE, start, len(self._map) - start)
         self._touched = keep
+
+    def seal(self) -> None:
+        """Lets nobody write to it any more, this process included."""
+        if self._map is not None:
+            self._map.close()
+            self._map = None
+        fcntl.fcntl(self.descriptor, fcntl.F_ADD_SEALS, fcntl.F_SEAL_WRITE | fcntl.F_SEAL_GROW)
 
     def close(self) -> None:
         """Gives the descriptor up, and the memory once nothing looks at it. Idempotent."""

@@ -48,6 +48,8 @@ class StartRequest:
         self._options = Segment()
         self._finalizer = weakref.finalize(self, _close, self._archive, self._options)
         self._place = tensors.write(self._options, body)
+        # A child that was taken over must not write what its successors and siblings unpickle.
+        self._options.seal()
 
     @property
     def descriptors(self) -> tuple[int, int]:

@@ -68,15 +68,26 @@ class TensorWriter:
 
 
 def tensor_at(
-    memory: mmap.mmap | None, byte_offset: int, shape: tuple[int, ...], dtype: np.dtype[Any]
+    memory: mmap.mmap | None,
+    byte_offset: int,
+    shape: tuple[int, ...],
+    dtype: np.dtype[Any],
+    end: int | None = None,
 ) -> NDArray[Any]:
     """The tensor of a message, without a copy.
 
+    Args:
+        memory: In which it lies; None where the message has none.
+        byte_offset: Of its first element.
+        shape: Of the tensor.
+        dtype: Of its elements.
+        end: Of the message; None for that of the memory.
+
     Raises:
-        InternalError: It does not lie in the memory.
+        InternalError: It does not lie in the message.
     """
     count = math.prod(shape)
-    size = 0 if memory is None else len(memory)
+    size = 0 if memory is None else len(memory) if end is None else end
     if byte_offset < 0 or count < 0 or byte_offset + count * dtype.itemsize > size:
         raise InternalError(f"a tensor of {shape} {dtype} at {byte_offset} of {size} bytes")
     if memory is None:  # it has no elements

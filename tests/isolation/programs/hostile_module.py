@@ -34,6 +34,8 @@ def _act(what: int) -> int:
         os._exit(3)
     if what == 3:
         _forge_reply()
+    if what == 4:
+        raise ConnectionResetError("of the module's own")
     return 7
 
 

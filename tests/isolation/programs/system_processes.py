@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import os
+import signal
 import threading
 from pathlib import Path
 
-__all__ = ["children_of", "open_descriptors", "resident_bytes", "wait_until_gone"]
+__all__ = ["children_of", "open_descriptors", "resident_bytes", "stop", "wait_until_gone"]
 
 
 def children_of(process_id: int) -> set[int]:
@@ -24,13 +25,29 @@ def children_of(process_id: int) -> set[int]:
     return found
 
 
+def state_of(process_or_thread: Path) -> str:
+    """The letter for its state; X where there is none."""
+    try:
+        status = (process_or_thread / "stat").read_text()
+    except OSError:
+        return "X"
+    return status.rpartition(")")[2].split()[0]
+
+
 def is_alive(process_id: int) -> bool:
     """Whether it runs; a zombie does not."""
-    try:
-        status = Path(f"/proc/{process_id}/stat").read_text()
-    except OSError:
-        return False
-    return status.rpartition(")")[2].split()[0] not in "ZX"
+    return state_of(Path(f"/proc/{process_id}")) not in "ZX"
+
+
+def stop(process_id: int, timeout_s: float = 30) -> None:
+    """Stops a process, and waits until each of its threads has noticed."""
+    os.kill(process_id, signal.SIGSTOP)
+    waiting = threading.Event()
+    for _ in range(int(timeout_s / 0.01)):
+        if all(state_of(thread) == "T" for thread in Path(f"/proc/{process_id}/task").iterdir()):
+            return
+        waiting.wait(0.01)
+    raise AssertionError(f"process {process_id} did not stop")
 
 
 def wait_until_gone(process_id: int, timeout_s: float = 30) -> None:
