@@ -20,42 +20,49 @@ import numpy as np
 from model_files import compiled, package_file
 
 import iree_wasm_hal as iwh
-from iree_wasm_hal.hal import suballocator
 from iree_wasm_hal.hal.device import Device
+from iree_wasm_hal.hal.suballocator import ALIGNMENT, Block, Suballocator
 
 _CALLS = 16
 
 
 class _Recorder:
+    """Writes down the blocks of one device."""
+
     def __init__(self) -> None:
         self.lines: list[str] = []
         self.count = 0
+        self._numbers: dict[int, int] = {}  # address of a live block -> its number
 
-    def begin(self, byte_length: int) -> int:
-        self.lines.append(f"+{byte_length}")
+    def begin(self, block: Block) -> None:
+        self.lines.append(f"+{block.byte_length}")
+        self._numbers[block.guest_ptr] = self.count
         self.count += 1
-        return self.count - 1
 
-    def end(self, number: int) -> None:
-        self.lines.append(f"-{number}")
+    def end(self, block: Block) -> None:
+        self.lines.append(f"-{self._numbers.pop(block.guest_ptr)}")
 
 
 def main() -> None:
     """The command."""
     recorder = _Recorder()
+    allocate, end = Suballocator.allocate, Block.__del__
 
-    class RecordingBlock(suballocator.Block):
-        __slots__ = ("_number",)
+    def recorded_allocate(
+        suballocator: Suballocator, byte_length: int, alignment: int = ALIGNMENT
+    ) -> Block:
+        block = allocate(suballocator, byte_length, alignment)
+        recorder.begin(block)
+        return block
 
-        def __init__(self, guest_ptr: int, byte_length: int, retired: deque[int]) -> None:
-            super().__init__(guest_ptr, byte_length, retired)
-            self._number = recorder.begin(byte_length)
+    def recorded_end(block: Block) -> None:
+        recorder.end(block)  # while nobody else can have the address
+        end(block)
 
-        def __del__(self) -> None:
-            recorder.end(self._number)
-            super().__del__()
-
-    with mock.patch.object(suballocator, "Block", RecordingBlock):
+    with (
+        mock.patch.object(Suballocator, "allocate", recorded_allocate),
+        mock.patch.object(Block, "__del__", recorded_end),
+    ):
         _run(random.Random(6))
     Path(sys.argv[1]).write_bytes(gzip.compress("\n".join(recorder.lines).encode(), mtime=0))
     print(f"{recorder.count} allocations")
