@@ -22,7 +22,10 @@ app = typer.Typer(
 )
 
 cache_app = typer.Typer(
-    help="Shows or empties the user's cache of compiled code.", rich_markup_mode=None
+    help="Shows or empties the user's cache of compiled code. The environment can name another "
+    "folder (IREE_WASM_HAL_CACHE_DIR) or bound (IREE_WASM_HAL_CACHE_MAX_BYTES) and switch it off "
+    "(IREE_WASM_HAL_NO_CACHE=1).",
+    rich_markup_mode=None,
 )
 
 

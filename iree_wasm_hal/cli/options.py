@@ -49,14 +49,24 @@ Model = Annotated[
     typer.Argument(metavar="FILE.vmfb", exists=True, dir_okay=False, help="An IREE archive."),
 ]
 Engine = Annotated[
-    str | None, typer.Option("--engine", metavar="NAME", help="Engine, by entry-point name.")
+    str | None,
+    typer.Option(
+        "--engine",
+        metavar="NAME",
+        help="One of those that `iree-wasm engines` lists; wasmtime if none is named.",
+    ),
 ]
 Threads = Annotated[
     int, typer.Option("--threads", metavar="N", min=1, help="Worker threads for the kernels.")
 ]
 Timeout = Annotated[
     float | None,
-    typer.Option("--timeout", metavar="SECONDS", min=0, help="Seconds that the call may take."),
+    typer.Option(
+        "--timeout",
+        metavar="SECONDS",
+        min=0,
+        help="Seconds that the call may take; on jsc and wasm3 with --isolation process alone.",
+    ),
 ]
 Parameters = Annotated[
     list[str] | None,
@@ -82,7 +92,9 @@ Json = Annotated[bool, typer.Option("--json", help="Print one JSON document on s
 Markdown = Annotated[bool, typer.Option("--markdown", help="Print the table in Markdown.")]
 Function = Annotated[
     str | None,
-    typer.Option("--function", metavar="NAME", help="Exported function; not needed for one."),
+    typer.Option(
+        "--function", metavar="NAME", help="Exported function; not needed where there is one."
+    ),
 ]
 Inputs = Annotated[
     list[str] | None,
