@@ -235,7 +235,7 @@ def test_a_forked_child_wakes_nobody(
 def test_calls_wake_helpers_where_the_call_before_shared(
     threaded: str, compile_wasm: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    roused: list[str] = []
+    now, roused = "", list[str]()
     monkeypatch.setattr(Device, "rouse_helpers", lambda _self: roused.append(now))
     with iwh.load(compile_wasm(SOURCE), engine=threaded, threads=2) as module:
         for now in ("one", "many", "one", "many", "one"):
