@@ -8,8 +8,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from iree_wasm_hal.hal.buffer import WHOLE_BUFFER, Buffer
+from iree_wasm_hal.hal.fill import check_fill
 from iree_wasm_hal.hal.submission import Submission, other_device_error
-from iree_wasm_hal.hal.transfer import check_fill
 from iree_wasm_hal.status import StatusCode, invocation_error
 from iree_wasm_hal.wasm import stream
 from iree_wasm_hal.wasm.stream import MAX_WORKGROUP_COUNT, BindingRef

@@ -1,10 +1,10 @@
-"""Queue operations that the host does itself, without the engine."""
+"""Queue operations that the host does itself, without the engine: it sees all of the memory."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from iree_wasm_hal.hal import transfer
+from iree_wasm_hal.hal.fill import check_fill, fill
 
 if TYPE_CHECKING:
     from iree_wasm_hal.hal.buffer import Buffer
@@ -46,17 +46,14 @@ class HostQueue:
         pattern_byte_length: int,
     ) -> None:
         """Fills a range with a pattern of 1, 2, 4 or 8 bytes."""
-        self._scheduler.submit(
-            wait,
-            signal,
-            transfer.fill,
-            self._counters,
-            buffer,
-            byte_offset,
-            byte_length,
-            pattern,
-            pattern_byte_length,
-        )
+
+        def run() -> None:
+            check_fill(byte_offset, byte_length, pattern_byte_length)
+            view = buffer.view(byte_offset, byte_length)
+            fill(view, byte_offset, pattern, pattern_byte_length)
+            self._count()
+
+        self._scheduler.submit(wait, signal, run)
 
     def queue_update(
         self,
@@ -68,8 +65,13 @@ class HostQueue:
     ) -> None:
         """Writes host bytes, captured now."""
         captured = data if wait is None or wait.is_reached else bytes(data)
-        arguments = (self._counters, captured, buffer, byte_offset)
-        self._scheduler.submit(wait, signal, transfer.update, *arguments)
+
+        def run() -> None:
+            source = memoryview(captured).cast("B")
+            buffer.view(byte_offset, len(source))[:] = source
+            self._count(to_device=len(source))
+
+        self._scheduler.submit(wait, signal, run)
 
     def queue_copy(
         self,
@@ -81,9 +83,14 @@ class HostQueue:
         target_offset: int,
         byte_length: int,
     ) -> None:
-        """Copies a range of one buffer to another."""
-        arguments = (self._counters, source, source_offset, target, target_offset, byte_length)
-        self._scheduler.submit(wait, signal, transfer.copy, *arguments)
+        """Copies a range; overlapping ranges come out as if copied through a third buffer."""
+
+        def run() -> None:
+            view = source.view(source_offset, byte_length)
+            target.view(target_offset, len(view))[:] = view
+            self._count()
+
+        self._scheduler.submit(wait, signal, run)
 
     def queue_read(
         self,
@@ -96,8 +103,13 @@ class HostQueue:
         byte_length: int,
     ) -> None:
         """Reads a range of a file into a buffer, in one copy."""
-        arguments = (self._counters, file, file_offset, buffer, byte_offset, byte_length)
-        self._scheduler.submit(wait, signal, transfer.read, *arguments)
+
+        def run() -> None:
+            view = buffer.view(byte_offset, byte_length)
+            file.read_into(file_offset, view)
+            self._count(to_device=len(view))
+
+        self._scheduler.submit(wait, signal, run)
 
     def queue_write(
         self,
@@ -109,13 +121,25 @@ class HostQueue:
         file_offset: int,
         byte_length: int,
     ) -> None:
-        """Writes a range of a buffer to a file."""
-        arguments = (self._counters, buffer, byte_offset, file, file_offset, byte_length)
-        self._scheduler.submit(wait, signal, transfer.write, *arguments)
+        """Writes a range of a buffer to a file, in one copy."""
+
+        def run() -> None:
+            view = buffer.view(byte_offset, byte_length)
+            file.write_from(file_offset, view)
+            self._count(from_device=len(view))
+
+        self._scheduler.submit(wait, signal, run)
 
     def queue_barrier(self, wait: Fence | None, signal: Fence | None) -> None:
         """Signals ``signal`` once ``wait`` is reached."""
         self._scheduler.submit(wait, signal, _nothing)
+
+    def _count(self, *, to_device: int = 0, from_device: int = 0) -> None:
+        counters = self._counters
+        with counters.lock:
+            counters.host_transfers += 1
+            counters.bytes_to_device += to_device
+            counters.bytes_from_device += from_device
 
 
 def _nothing() -> None:
