@@ -10,6 +10,7 @@ of the next deadline is lost. So ``Ticker`` ticks again until each cancelled cal
 
 from __future__ import annotations
 
+import _thread
 import threading
 from typing import TYPE_CHECKING, Any
 
@@ -75,7 +76,7 @@ class Ticker:
         self._engine_pointer = engine_pointer
         self._lock = threading.RLock()  # a signal handler may cancel within a cancel
         self._pending: list[tuple[RunningCall, Call]] = []
-        self._thread: threading.Thread | None = None
+        self._is_ticking = False
 
     def cancel(self, running: RunningCall, call: Call) -> None:
         """Ends ``call`` if ``running`` is still running it."""
@@ -83,11 +84,11 @@ class Ticker:
         self._lib.wasmtime_engine_increment_epoch(self._engine_pointer)
         with self._lock:
             self._pending.append((running, call))
-            if self._thread is None:
-                self._thread = threading.Thread(
-                    target=self._run, name="iree-wasm-hal-wasmtime-ticker", daemon=True
-                )
-                self._thread.start()
+            if not self._is_ticking:
+                # Not threading.Thread, which waits until it runs: on a busy machine, that is long
+                # after the call, whose thread would wait for this one.
+                _thread.start_new_thread(self._run, ())
+                self._is_ticking = True
 
     def _run(self) -> None:
         delay_s = _FIRST_DELAY_S
@@ -105,5 +106,5 @@ class Ticker:
                 if running.call is call and not call.stopped
             ]
             if not self._pending:
-                self._thread = None
+                self._is_ticking = False
             return bool(self._pending)
