@@ -9,6 +9,7 @@ from __future__ import annotations
 import mmap
 import os
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from iree_wasm_hal.errors import ArchiveError, BytecodeError
 from iree_wasm_hal.vm.container import Container, parse_container
@@ -21,6 +22,9 @@ from iree_wasm_hal.vm.module_def import (
     ModuleDef,
     RodataSegment,
 )
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 __all__ = ["Archive", "open_archive", "read_archive"]
 
@@ -66,13 +70,17 @@ def open_archive(path: str | os.PathLike[str]) -> Archive:
 
 
 def read_archive(
-    data: bytes | bytearray | memoryview | mmap.mmap, *, file_name: str = "<bytes>"
+    data: bytes | bytearray | memoryview | mmap.mmap,
+    *,
+    file_name: str = "<bytes>",
+    find: Callable[[memoryview], ModuleDef | None] | None = None,
 ) -> Archive:
     """Decodes an archive in memory.
 
     Args:
         data: The archive; kept alive by the views that are returned, and not to be changed.
         file_name: For messages.
+        find: Gives what a FlatBuffer was decoded to before, or None.
 
     Raises:
         ArchiveError: Not a vmfb, or a damaged one.
@@ -81,8 +89,9 @@ def read_archive(
     view = memoryview(data).cast("B").toreadonly()
     try:
         container = parse_container(view)
-        check_version(decode(container.flatbuffer, VERSION_TABLE, FILE_IDENTIFIER))
-        module: ModuleDef = decode(container.flatbuffer, MODULE_TABLE, FILE_IDENTIFIER)
+        module = find(container.flatbuffer) if find else None
+        if module is None:
+            module = _decode(container.flatbuffer)
         rodata = tuple(
             _segment(view, container, index, segment)
             for index, segment in enumerate(module.rodata_segments)
@@ -92,6 +101,12 @@ def read_archive(
     except BytecodeError as cause:
         raise BytecodeError(f"{file_name}: {cause}") from cause
     return Archive(file_name, module, rodata, len(view), container.flatbuffer)
+
+
+def _decode(flatbuffer: memoryview) -> ModuleDef:
+    check_version(decode(flatbuffer, VERSION_TABLE, FILE_IDENTIFIER))
+    module: ModuleDef = decode(flatbuffer, MODULE_TABLE, FILE_IDENTIFIER)
+    return module
 
 
 def check_version(version: int) -> None:

@@ -28,6 +28,7 @@ __all__ = [
     "BYTES",
     "STRING",
     "Deferred",
+    "DeferredTable",
     "FieldType",
     "Scalar",
     "Struct",
@@ -194,22 +195,36 @@ class UnionVector(_Reference):
 
 @dataclass(frozen=True)
 class Deferred(_Reference):
-    """A table that is verified and decoded at first use; decoded to a ``Callable[[], object]``."""
+    """A table that is verified and decoded when it is asked for; decoded to a ``DeferredTable``."""
 
     table: Table
 
-    def target(self, decoder: Decoder, position: int, _previous: Any) -> Callable[[], Any]:
+    def target(self, decoder: Decoder, position: int, _previous: Any) -> DeferredTable:
         """What decodes the table."""
         decoder.check(position, 4, 4)
-        data, table = decoder.data, self.table
+        return DeferredTable(decoder.data, position, self.table)
 
-        def decode_now() -> Any:
-            try:
-                return Decoder(data, MAX_DEFERRED_TABLES).table(position, table)
-            except DamageError as damage:
-                raise _archive_error(damage, table.name) from damage
 
-        return decode_now
+@dataclass(frozen=True, slots=True)
+class DeferredTable:
+    """A table that nobody has asked for.
+
+    Attributes:
+        data: The FlatBuffer.
+        position: Where it stands.
+        table: Its schema.
+    """
+
+    data: memoryview
+    position: int
+    table: Table
+
+    def __call__(self) -> Any:
+        """Verifies and decodes it. Raises ArchiveError as ``decode`` does."""
+        try:
+            return Decoder(self.data, MAX_DEFERRED_TABLES).table(self.position, self.table)
+        except DamageError as damage:
+            raise _archive_error(damage, self.table.name) from damage
 
 
 class _Text(_Reference):

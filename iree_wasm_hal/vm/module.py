@@ -15,12 +15,13 @@ from iree_wasm_hal.vm.buffer import Buffer
 from iree_wasm_hal.vm.codegen import GeneratedFunction, generate
 from iree_wasm_hal.vm.isa import IMPORT_BIT
 from iree_wasm_hal.vm.operands import call_parts
-from iree_wasm_hal.vm.prepared import keep_functions, restore_functions
+from iree_wasm_hal.vm.prepared import KeptProgram, keep_program
 from iree_wasm_hal.vm.verifier import Interface, VerifiedModule, read_interface, verify
 
 if TYPE_CHECKING:
     import mmap
     import os
+    from collections.abc import Sequence
 
     from iree_wasm_hal.cache.code_cache import CodeCache
     from iree_wasm_hal.vm.calling_convention import CallingConvention
@@ -54,24 +55,30 @@ class BytecodeModule:
 
     Args:
         archive: The decoded archive.
-        cache: Where the generated code is kept, and with it that the module passed verification.
+        kept: Code that was generated from it before: it passed verification then.
+        cache: Where it is kept otherwise.
 
     Raises:
         BytecodeError: Bytecode that fails verification.
     """
 
-    def __init__(self, archive: Archive, cache: CodeCache | None = None) -> None:
+    def __init__(
+        self,
+        archive: Archive,
+        *,
+        kept: Sequence[GeneratedFunction] | None = None,
+        cache: CodeCache | None = None,
+    ) -> None:
         self.archive = archive
         self.interface: Interface = read_interface(archive)
-        restored = restore_functions(archive, cache) if cache else None
-        self._generated: dict[int, GeneratedFunction] = dict(enumerate(restored or ()))
+        self._generated: dict[int, GeneratedFunction] = dict(enumerate(kept or ()))
         self._lock = threading.Lock()
         self.rodata_buffers: tuple[Buffer, ...] = tuple(
             Buffer(contents) for contents in archive.rodata
         )
-        if restored is None and self.verified.instruction_count <= _MAX_KEPT_INSTRUCTIONS and cache:
+        if kept is None and self.verified.instruction_count <= _MAX_KEPT_INSTRUCTIONS and cache:
             ordinals = range(len(self.interface.functions))
-            keep_functions(archive, [self.code(ordinal) for ordinal in ordinals], cache)
+            keep_program(archive, [self.code(ordinal) for ordinal in ordinals], cache)
 
     @cached_property
     def verified(self) -> VerifiedModule:
@@ -107,7 +114,11 @@ class BytecodeModule:
             ArchiveError: Not a vmfb, or a damaged one.
             BytecodeError: Bytecode that is of an unknown version or fails verification.
         """
-        return cls(read_archive(data, file_name=file_name), cache)
+        if cache is None:
+            return cls(read_archive(data, file_name=file_name))
+        program = KeptProgram(cache)
+        archive = read_archive(data, file_name=file_name, find=program.find)
+        return cls(archive, kept=program.functions, cache=cache)
 
     @property
     def name(self) -> str:

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 __all__ = [
+    "DEBUG_TABLE",
     "FILE_IDENTIFIER",
     "MODULE_TABLE",
     "VERSION_TABLE",
@@ -264,7 +265,7 @@ _SOURCE_MAP = _table(
     local_name=STRING,
     locations=Vector(Struct("ii", BytecodeLocation)),
 )
-_DEBUG = _table(
+DEBUG_TABLE = _table(
     "DebugDatabaseDef",
     DebugDatabase,
     location_table_type=Vector(_U8),
@@ -292,7 +293,7 @@ MODULE_TABLE = Table(
         TableField("function_descriptors", Vector(_DESCRIPTOR)),
         TableField("bytecode_version", _U32),
         TableField("bytecode_data", BYTES),
-        TableField("debug_database", Deferred(_DEBUG)),
+        TableField("debug_database", Deferred(DEBUG_TABLE)),
     ),
 )
 

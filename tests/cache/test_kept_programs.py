@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import gc
 import json
 import os
@@ -22,6 +23,7 @@ from iree_wasm_hal.cache import sources
 from iree_wasm_hal.cache.code_cache import CodeCache
 from iree_wasm_hal.engine import Feature, MemoryType
 from iree_wasm_hal.hal.programs import ProgramSource
+from iree_wasm_hal.vm import archive as vm_archive
 from iree_wasm_hal.vm import module as vm_module
 from iree_wasm_hal.vm.verifier import VerifiedModule, verify
 
@@ -31,6 +33,7 @@ if TYPE_CHECKING:
     from iree_wasm_hal.engine import Engine, Program
     from iree_wasm_hal.vm.archive import Archive
 
+ARCHIVES = Path(__file__).parents[1] / "runtime" / "archives"
 A = np.arange(4, dtype=np.float32)
 B = np.array([2, 3, 4, 5], np.float32)
 
@@ -162,6 +165,37 @@ def test_a_kept_program_is_not_verified_again(
     kept = iwh.BytecodeModule.from_bytes(archive.read_bytes(), cache=cache)
     assert len(kept.verified.functions) == len(kept.interface.functions), "where it is asked for"
     assert len(verified) == 2
+
+
+def plain(value: Any) -> object:
+    """What can be compared: tables by their fields, views by their bytes."""
+    if dataclasses.is_dataclass(value) and not callable(value):
+        return [plain(getattr(value, field.name)) for field in dataclasses.fields(value)]
+    if isinstance(value, tuple):
+        return [plain(one) for one in value]
+    if isinstance(value, memoryview):
+        return value.tobytes()
+    if callable(value):
+        return plain(value())
+    return None if type(value) is object else value
+
+
+@pytest.mark.parametrize("release", ["3.11", "3.12", "3.13"])
+def test_a_kept_definition_is_the_decoded_one(
+    release: str, cache: CodeCache, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    data = (ARCHIVES / f"model-{release}.vmfb").read_bytes()
+    decoded = iwh.BytecodeModule.from_bytes(data, cache=cache).archive
+    assert decoded.module.debug_database is not None
+    monkeypatch.setattr(vm_archive, "decode", None)
+    copy = bytes(bytearray(data))
+    kept = iwh.BytecodeModule.from_bytes(copy, cache=cache).archive
+    assert plain(kept.module) == plain(decoded.module)
+    assert plain(kept.rodata) == plain(decoded.rodata)
+    for view in (kept.module.bytecode_data, *kept.rodata):
+        assert view is not None
+        assert view.obj is copy
+        assert view.readonly
 
 
 def test_a_changed_program_is_verified(archive: Path, engine: Engine, cache: CodeCache) -> None:
