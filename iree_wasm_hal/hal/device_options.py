@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from typing import TYPE_CHECKING
 
 from iree_wasm_hal.engine.contract import (
@@ -53,8 +52,22 @@ def check_threads(info: EngineInfo, threads: int) -> None:
 
 def matches_pattern(pattern: str, text: str) -> bool:
     """Whether ``pattern`` with ``*`` and ``?`` matches all of ``text``."""
-    translated = "".join({"*": ".*", "?": "."}.get(c) or re.escape(c) for c in pattern)
-    return re.fullmatch(translated, text, re.DOTALL) is not None
+    # Not by a regular expression: to compile one takes longer than all queries of a load.
+    at = position = 0
+    star, resume = -1, 0
+    while position < len(text):
+        wanted = pattern[at : at + 1]
+        if wanted == "*":
+            star, resume = at, position
+            at += 1
+        elif wanted in ("?", text[position]):
+            at, position = at + 1, position + 1
+        elif star >= 0:  # the last star takes one more
+            resume += 1
+            at, position = star + 1, resume
+        else:
+            return False
+    return not pattern[at:].strip("*")
 
 
 def memory_type(max_memory_bytes: int, *, memory64: bool, shared: bool) -> MemoryType:

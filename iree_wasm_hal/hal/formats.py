@@ -14,8 +14,10 @@ from iree_wasm_hal.engine.contract import EngineInfo, Feature
 from iree_wasm_hal.errors import IncompatibleTargetError
 from iree_wasm_hal.hal.compatibility import compile_command
 
-__all__ = ["ExecutableFormat", "incompatible_format_error"]
+__all__ = ["FORMAT_START", "ExecutableFormat", "incompatible_format_error"]
 
+FORMAT_START = b"system-wasm-"
+"""Every format begins with it."""
 _PREFIXES = {"system-wasm-wasm_32": False, "system-wasm-wasm_64": True}
 _WIDE = "wide"
 _WORDS: dict[str, frozenset[Feature]] = {

@@ -18,7 +18,7 @@ from iree_wasm_hal.errors import (
 from iree_wasm_hal.hal.call import Call, check_timeout, inside
 from iree_wasm_hal.hal.compatibility import check_features
 from iree_wasm_hal.hal.device import DEFAULT_MAX_MEMORY_BYTES, Device
-from iree_wasm_hal.hal.formats import ExecutableFormat, incompatible_format_error
+from iree_wasm_hal.hal.formats import FORMAT_START, ExecutableFormat, incompatible_format_error
 from iree_wasm_hal.runtime.module import Module
 from iree_wasm_hal.runtime.source import Source, open_source
 from iree_wasm_hal.vm.context import Context
@@ -241,7 +241,7 @@ def _kernel_formats(program: BytecodeModule) -> list[ExecutableFormat]:
     texts = {
         bytes(segment).decode(errors="replace")
         for segment in program.archive.rodata
-        if len(segment) <= _MAX_FORMAT_BYTE_LENGTH
+        if len(segment) <= _MAX_FORMAT_BYTE_LENGTH and segment[: len(FORMAT_START)] == FORMAT_START
     }
     return [parsed for text in sorted(texts) if (parsed := ExecutableFormat.parse(text))]
 

@@ -291,6 +291,10 @@ def test_queries_answer_as_local_devices_do(device: Device) -> None:
     assert query("hal.device.id", "local-w?sm") == (True, 1)
     assert query("hal.device.id", "local-task") == (True, 0)
     assert query("hal.device.id", "[l]ocal-wasm") == (True, 0)
+    for matching in ("*", "**", "local-wasm", "l*-*m*", "*l*wasm", "?????-*"):
+        assert query("hal.device.id", matching) == (True, 1), matching
+    for other in ("", "?", "local", "local-wasm?", "*w", "wasm*", "l*l*l*m"):
+        assert query("hal.device.id", other) == (True, 0), other
     assert query("hal.device", "concurrency") == (True, 1)
     assert query("hal.dispatch", "concurrency") == (True, 1)
     assert query("hal.device", "warp_size") == (False, 0)
