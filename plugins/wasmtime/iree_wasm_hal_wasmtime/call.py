@@ -92,12 +92,14 @@ def _forget(store: Store, trap: Any) -> None:
 
 def _raise(store: Store, call: Call, error: Any, trap: Any, name: str) -> int | None:
     """Raises what ended the call, and deletes the native error or trap."""
-    raise_postponed()
-    if trap:
-        raise take_trap(store.lib, trap, name)
-    message = take_error_message(store.lib, error)
-    if call.stopped:
-        msg = f"call of {name!r} was interrupted"
-        raise InterruptedCallError(msg)
-    msg = f"call of {name!r} failed: {message}"
-    raise EngineError(msg)
+    try:
+        if trap:
+            raise take_trap(store.lib, trap, name)
+        message = take_error_message(store.lib, error)
+        if call.stopped:
+            msg = f"call of {name!r} was interrupted"
+            raise InterruptedCallError(msg)
+        msg = f"call of {name!r} failed: {message}"
+        raise EngineError(msg)
+    finally:
+        raise_postponed()

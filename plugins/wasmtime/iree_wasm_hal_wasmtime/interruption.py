@@ -15,8 +15,11 @@ import threading
 from typing import TYPE_CHECKING, Any
 
 from iree_wasm_hal_wasmtime.c_api import DEADLINE_CONTINUE, ffi
+from iree_wasm_hal_wasmtime.memory_creator import postpone
 
 if TYPE_CHECKING:
+    from types import TracebackType
+
     from iree_wasm_hal_wasmtime.library import Library
 
 _FIRST_DELAY_S = 0.001
@@ -61,7 +64,19 @@ def _on_deadline(_context: Any, data: Any, deadline_delta: Any, kind: Any) -> An
     return ffi.NULL
 
 
-on_deadline: Any = ffi.callback("epoch_callback_t", _on_deadline)
+def _on_exception(
+    _kind: type[BaseException], error: BaseException, traceback: TracebackType
+) -> Any:
+    """Ends the call for a signal handler that raised in the callback, such as Ctrl-C's.
+
+    cffi would print the exception and go on. The call raises it.
+    """
+    postpone(error)
+    running: RunningCall = ffi.from_handle(traceback.tb_frame.f_locals["data"])
+    return running.lib.wasmtime_error_new(b"interrupted")
+
+
+on_deadline: Any = ffi.callback("epoch_callback_t", _on_deadline, onerror=_on_exception)
 """The callback of all stores; its data is an ``ffi.new_handle`` of a ``RunningCall``."""
 
 

@@ -98,6 +98,11 @@ def aliasing(handle: Any) -> Iterator[None]:
         _state.aliased = None
 
 
+def postpone(error: BaseException) -> None:
+    """Keeps what a signal handler raised in a callback, which cannot raise it."""
+    _state.postponed = error
+
+
 def raise_postponed() -> None:
     """Raises what a signal handler raised while wasmtime was asking."""
     error, _state.postponed = _state.postponed, None
