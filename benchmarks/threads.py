@@ -1,13 +1,15 @@
 """What threads give: each line two things measured in turns, one ratio or difference of medians.
 
+Prints the table of docs/threads.md.
+
 usage: python benchmarks/threads.py [--engine A,B] [--rounds N] [--json FILE|-]
 
 ``one call``: a call with two threads against one with one thread. ``two calls``: two modules with
 one thread each, called at once, against calls of one of them alone. ``waking and joining``: what a
 submission of some 0.5 ms takes with two threads, above half of what its kernels take with one. The
-helper waits in wasm, where it spins for a while and then sleeps; a sleeper wakes as fast as the
-system wakes it. ``two empty workgroups`` and ``one workgroup``: what a call costs that has nothing
-worth sharing.
+helper waits in wasm, where it spins for a while and then sleeps; one that sleeps is woken when a
+call begins, and by the time its submission comes is awake or on its way. ``two empty workgroups``
+and ``one workgroup``: what a call costs that has nothing worth sharing.
 
 ``machine`` is what two threads have here at all. If native code that shares nothing gets less than
 1.95 x, something else is running, and the rest says little. Real-time priority helps (``chrt -f 5
@@ -76,8 +78,13 @@ class Line:
     def __str__(self) -> str:
         verdict = f"{self.bound} {'met' if self.is_met else 'MISSED'}" if self.bound else ""
         value = f"{self.value:.2f} x" if self.unit == "x" else f"{self.value:.1f} {self.unit}"
-        left = f"| {self.engine:9} | {self.what:45} | {self.one:>10} | {self.two:>10} "
-        return f"{left}| {value:>9} | {verdict} |"
+        return row(self.engine, self.what, self.one, self.two, value, verdict)
+
+
+def row(engine: str, what: str, one: str, two: str, value: str, verdict: str) -> str:
+    """Of a table in Markdown."""
+    numbers = f"{one:>10} | {two:>10} | {value:>9}"
+    return f"| {engine:9} | {what:45} | {numbers} | {verdict} |"
 
 
 def in_turns(calls: dict[str, Call], rounds: int, pause_s: float = 0.0) -> dict[str, float]:
@@ -235,6 +242,9 @@ def main() -> int:
     parser.add_argument("--json", metavar="FILE", help="- for standard output")
     options = parser.parse_args()
     measured = []
+    if options.json != "-":
+        print(row("engine", "what", "one thread", "two", "", "bound"))
+        print(row("---", "---", "---:", "---:", "---:", "---"))
     for line in lines(options.engine.split(","), options.rounds):
         measured.append(line)
         if options.json != "-":
