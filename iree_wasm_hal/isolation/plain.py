@@ -28,7 +28,7 @@ _MISTAKES = (ArithmeticError, AttributeError, LookupError, RecursionError, TypeE
 
 def pack_plain(values: object) -> bytes:
     """The body of a message of plain data."""
-    return json.dumps(values, default=_bytes_to_dict, separators=(",", ":")).encode()
+    return _ENCODER.encode(values).encode()
 
 
 def unpack_plain(body: bytes) -> Any:
@@ -38,7 +38,7 @@ def unpack_plain(body: bytes) -> Any:
         InternalError: It is anything but plain data.
     """
     with reading("a message"):
-        return json.loads(body, object_hook=_dict_to_bytes)
+        return _DECODER.decode(body.decode())
 
 
 @contextlib.contextmanager
@@ -67,3 +67,8 @@ def _bytes_to_dict(value: object) -> dict[str, str]:
 
 def _dict_to_bytes(members: dict[str, Any]) -> Any:
     return members[_BYTES].encode("latin-1") if members.keys() == {_BYTES} else members
+
+
+# Made once: json.dumps and json.loads make new ones for each message.
+_ENCODER = json.JSONEncoder(default=_bytes_to_dict, separators=(",", ":"))
+_DECODER = json.JSONDecoder(object_hook=_dict_to_bytes)
