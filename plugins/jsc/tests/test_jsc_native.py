@@ -278,6 +278,10 @@ def _resident_and_mapped_kib() -> tuple[int, int]:
     return int(fields["VmRSS"].split()[0]), int(fields["VmSize"].split()[0])
 
 
+def _thread_count() -> int:
+    return len([*Path("/proc/self/task").iterdir()])
+
+
 def test_nothing_leaks(engine: Engine) -> None:
     wasm = load_module("traps")
 
@@ -312,9 +316,11 @@ def test_engines_come_and_go() -> None:
     for _ in range(3):
         use()
     resident, mapped = _resident_and_mapped_kib()
+    threads = _thread_count()
     for _ in range(30):
         use()
     resident_after, mapped_after = _resident_and_mapped_kib()
+    assert _thread_count() - threads < 10  # one that was just ended may be there yet
     assert resident_after - resident < 32 * 1024
     assert mapped_after - mapped < 2**20
 
