@@ -1,6 +1,9 @@
-"""Goes through the steps on its command line and says how each ended, one line of JSON each.
+"""Goes through steps and says how each ended, one line of JSON each.
 
-A process of its own, because a step may end it. Usage: signal_steps.py ARCHIVE STEP...
+A process of its own, because a step may end it. Usage: signal_steps.py ARCHIVE STEP... for one, and
+signal_steps.py for many: it then reads lines of JSON, each a list of such arguments, and goes
+through each in a process that it forks, which has imported what it needs and opened nothing. The
+answer is a line of JSON: standard output, standard error, exit status.
 """
 
 from __future__ import annotations
@@ -25,15 +28,17 @@ from iree_wasm_hal.engine.signal_guard import SIGNAL_GUARD
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+_TIMEOUT_S = 120
 _SIGNALS = (signal.SIGSEGV, signal.SIGBUS, signal.SIGFPE, signal.SIGILL)
 _modules: dict[str, iwh.Module] = {}
+_archive: list[str] = []
 _called: list[int] = []
 _others: list[object] = []
 
 
 def _open(engine: str) -> str:
     try:
-        _modules[engine] = iwh.load(sys.argv[1], engine=engine)
+        _modules[engine] = iwh.load(_archive[0], engine=engine)
     except iwh.EngineError as error:
         return f"refused: {error}"
     return "done"
@@ -120,8 +125,35 @@ _STEPS: dict[str, Callable[[str], object]] = {
     "crash": _crash,
 }
 
-if __name__ == "__main__":
-    for step in sys.argv[2:]:
+
+def _go(archive: str, *steps: str) -> None:
+    _archive.append(archive)
+    for step in steps:
         name, _, argument = step.partition(":")
         outcome = _STEPS[name](argument)
         print(json.dumps(outcome if isinstance(outcome, str) else "done"), flush=True)
+
+
+def _serve() -> list[str] | None:
+    """Forks for each line; the arguments in a process that was forked, and None at the end."""
+    assert callable(iwh.load), "which imports the runtime"
+    for line in sys.stdin:
+        with tempfile.TemporaryFile() as output, tempfile.TemporaryFile() as errors:
+            process_id = os.fork()
+            if process_id == 0:
+                signal.alarm(_TIMEOUT_S)
+                nowhere = os.open(os.devnull, os.O_RDONLY)
+                for source, target in ((nowhere, 0), (output.fileno(), 1), (errors.fileno(), 2)):
+                    os.dup2(source, target)
+                arguments: list[str] = json.loads(line)
+                return arguments
+            status = os.waitstatus_to_exitcode(os.waitpid(process_id, 0)[1])
+            texts = [os.pread(one.fileno(), 1 << 20, 0).decode() for one in (output, errors)]
+        print(json.dumps([*texts, status]), flush=True)
+    return None
+
+
+if __name__ == "__main__":
+    given = sys.argv[1:] or _serve()
+    if given is not None:
+        _go(*given)

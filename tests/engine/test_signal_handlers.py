@@ -11,6 +11,7 @@ import signal
 import subprocess
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 from available_engines import engine_names
@@ -25,6 +26,9 @@ from iree_wasm_hal.engine.signal_actions import (
 )
 from iree_wasm_hal.engine.signal_guard import SignalGuard
 
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
 _STEPS = Path(__file__).with_name("signal_steps.py")
 _ENGINES = engine_names()
 _PAIRS = list(itertools.permutations(_ENGINES, 2))
@@ -34,26 +38,59 @@ _REPORT = "Fatal Python error: Segmentation fault"
 pytestmark = pytest.mark.skipif(not hasattr(signal, "SIGBUS"), reason="a POSIX matter")
 
 
-def _start(archive: Path, *steps: str, options: tuple[str, ...] = ()) -> tuple[list[str], str, int]:
-    """What each step came to, standard error, and the exit status."""
-    environment = {**os.environ, "PYTHONFAULTHANDLER": ""}
-    done = subprocess.run(
-        [sys.executable, *options, str(_STEPS), str(archive), *steps],
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=120,
-        env=environment,
-    )
-    return [json.loads(line) for line in done.stdout.splitlines()], done.stderr, done.returncode
+class Steps:
+    """Processes that go through steps, see signal_steps.py."""
+
+    def __init__(self, archive: Path) -> None:
+        self._archive = str(archive)
+        self._environment = {**os.environ, "PYTHONFAULTHANDLER": ""}
+        self._server = subprocess.Popen(
+            [sys.executable, str(_STEPS)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+            env=self._environment,
+        )
+
+    def start(self, *steps: str) -> tuple[list[str], str, int]:
+        """What each step came to, standard error, and the exit status."""
+        assert self._server.stdin is not None
+        assert self._server.stdout is not None
+        self._server.stdin.write(json.dumps([self._archive, *steps]) + "\n")
+        self._server.stdin.flush()
+        output, errors, status = json.loads(self._server.stdout.readline())
+        return [json.loads(line) for line in output.splitlines()], errors, status
+
+    def go(self, *steps: str) -> list[str]:
+        """The outcomes of a process that lives to its end."""
+        outcomes, errors, status = self.start(*steps)
+        assert status == 0, (outcomes, errors)
+        assert len(outcomes) == len(steps)
+        return outcomes
+
+    def go_alone(self, *steps: str, options: tuple[str, ...] = ()) -> list[str]:
+        """As ``go``, in an interpreter that was started for it."""
+        done = subprocess.run(
+            [sys.executable, *options, str(_STEPS), self._archive, *steps],
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=120,
+            env=self._environment,
+        )
+        assert done.returncode == 0, (done.stdout, done.stderr)
+        return [json.loads(line) for line in done.stdout.splitlines()]
+
+    def close(self) -> None:
+        self._server.communicate()
 
 
-def _go(archive: Path, *steps: str, options: tuple[str, ...] = ()) -> list[str]:
-    """The outcomes of a process that lives to its end."""
-    outcomes, errors, status = _start(archive, *steps, options=options)
-    assert status == 0, (outcomes, errors)
-    assert len(outcomes) == len(steps)
-    return outcomes
+@pytest.fixture(scope="module")
+def processes(traps_archive: Path) -> Iterator[Steps]:
+    """Most are forked: starting Python and importing numpy takes longer than most steps."""
+    steps = Steps(traps_archive)
+    yield steps
+    steps.close()
 
 
 def _traps(steps: list[str], outcomes: list[str]) -> list[str]:
@@ -80,17 +117,17 @@ def _traps(steps: list[str], outcomes: list[str]) -> list[str]:
         "enable open pytest trap",
     ],
 )
-def test_traps_are_caught(traps_archive: Path, engine_name: str, order: str) -> None:
+def test_traps_are_caught(processes: Steps, engine_name: str, order: str) -> None:
     steps = [f"{step}:{engine_name}" for step in order.split()]
-    caught = _traps(steps, _go(traps_archive, *steps))
+    caught = _traps(steps, processes.go(*steps))
     assert caught == [_CAUGHT] * len(caught)
 
 
 def test_traps_are_caught_with_the_interpreters_own_option(
-    traps_archive: Path, engine_name: str
+    processes: Steps, engine_name: str
 ) -> None:
     steps = [f"open:{engine_name}", f"trap:{engine_name}", "disable", f"trap:{engine_name}"]
-    outcomes = _go(traps_archive, *steps, options=("-X", "faulthandler"))
+    outcomes = processes.go_alone(*steps, options=("-X", "faulthandler"))
     assert _traps(steps, outcomes) == [_CAUGHT] * 2
 
 
@@ -103,34 +140,32 @@ def test_traps_are_caught_with_the_interpreters_own_option(
         "open wasmtime-py trap enable trap disable trap",
     ],
 )
-def test_an_engine_that_somebody_else_uses_too(traps_archive: Path, order: str) -> None:
+def test_an_engine_that_somebody_else_uses_too(processes: Steps, order: str) -> None:
     steps = [f"{step}:wasmtime" for step in order.split()]
-    caught = _traps(steps, _go(traps_archive, *steps))
+    caught = _traps(steps, processes.go(*steps))
     assert caught == [_CAUGHT] * len(caught)
 
 
 def test_an_engine_that_somebody_else_uses_beside_others(
-    traps_archive: Path, engine_name: str
+    processes: Steps, engine_name: str
 ) -> None:
     """Opening others, twice, takes no handlers that nobody told us of."""
     opens = ["enable", "wasmtime-py", f"open:{engine_name}", f"open:{engine_name}", "open:wasmtime"]
     steps = [*opens, "trap:wasmtime", f"trap:{engine_name}", "trap:wasmtime"]
-    assert _traps(steps, _go(traps_archive, *steps)) == [_CAUGHT] * 3
+    assert _traps(steps, processes.go(*steps)) == [_CAUGHT] * 3
 
 
 @pytest.mark.parametrize("order", ["open python", "python open", "open trap python"])
-def test_python_functions_are_still_called(
-    traps_archive: Path, engine_name: str, order: str
-) -> None:
+def test_python_functions_are_still_called(processes: Steps, engine_name: str, order: str) -> None:
     steps = [f"{step}:{engine_name}" for step in f"{order} trap kill trap kill trap".split()]
-    outcomes = _go(traps_archive, *steps)
+    outcomes = processes.go(*steps)
     assert set(_traps(steps, outcomes)) == {_CAUGHT}
     assert outcomes.count("called 1") == 2
 
 
-def test_foreign_handlers_are_refused_by_name(traps_archive: Path, engine_name: str) -> None:
+def test_foreign_handlers_are_refused_by_name(processes: Steps, engine_name: str) -> None:
     steps = ["open", "trap", "ask", "foreign", "trap", "open", "trap"]
-    outcomes = _go(traps_archive, *(f"{step}:{engine_name}" for step in steps))
+    outcomes = processes.go(*(f"{step}:{engine_name}" for step in steps))
     if outcomes[2] == "no signals":
         assert outcomes[4:] == [_CAUGHT, "done", _CAUGHT]
         return
@@ -145,10 +180,10 @@ def test_foreign_handlers_are_refused_by_name(traps_archive: Path, engine_name: 
     "order", ["open", "open enable", "enable open disable trap", "open trap disable enable trap"]
 )
 def test_a_real_crash_is_reported_and_ends_the_process(
-    traps_archive: Path, engine_name: str, order: str
+    processes: Steps, engine_name: str, order: str
 ) -> None:
     steps = [f"{step}:{engine_name}" for step in [*order.split(), "ask"]]
-    outcomes, errors, status = _start(traps_archive, *steps, "crash")
+    outcomes, errors, status = processes.start(*steps, "crash")
     assert len(outcomes) == len(steps)
     assert status == -signal.SIGSEGV
     if outcomes[-1] == "signals" or not order.endswith("disable trap"):
@@ -157,28 +192,28 @@ def test_a_real_crash_is_reported_and_ends_the_process(
 
 
 @pytest.mark.parametrize(("first", "second"), _PAIRS)
-def test_pairs_of_engines(traps_archive: Path, first: str, second: str) -> None:
+def test_pairs_of_engines(processes: Steps, first: str, second: str) -> None:
     a, b = f"trap:{first}", f"trap:{second}"
     steps = [f"open:{first}", a, f"open:{second}", b, a, b]
     steps += ["disable", "enable", a, b, "disable", b, a, "enable", a, b]
-    outcomes = _go(traps_archive, *steps)
+    outcomes = processes.go(*steps)
     assert set(_traps(steps, outcomes)) == {_CAUGHT}
 
 
 @pytest.mark.parametrize("begin", [[], ["enable"], ["disable"]], ids=["off", "before", "disabled"])
 @pytest.mark.parametrize("turn", [1, -1], ids=["forth", "back"])
-def test_all_engines(traps_archive: Path, begin: list[str], turn: int) -> None:
+def test_all_engines(processes: Steps, begin: list[str], turn: int) -> None:
     opens = [f"open:{engine}" for engine in _ENGINES[::turn]]
     traps = [f"trap:{engine}" for engine in _ENGINES]
     steps = [*begin, *opens, *traps, *traps[::-1], "enable", *traps, "disable", *traps]
-    outcomes = _go(traps_archive, *steps)
+    outcomes = processes.go(*steps)
     assert set(_traps(steps, outcomes)) == {_CAUGHT}
 
 
 @pytest.mark.parametrize(("first", "second"), _PAIRS)
-def test_a_crash_with_pairs_of_engines(traps_archive: Path, first: str, second: str) -> None:
+def test_a_crash_with_pairs_of_engines(processes: Steps, first: str, second: str) -> None:
     steps = [f"open:{first}", f"open:{second}", f"trap:{first}", f"trap:{second}"]
-    outcomes, errors, status = _start(traps_archive, *steps, "crash")
+    outcomes, errors, status = processes.start(*steps, "crash")
     assert len(outcomes) == len(steps)
     assert status == -signal.SIGSEGV
     assert errors.count(_REPORT) == 1
