@@ -92,11 +92,7 @@ class ChildProcess:
         Args:
             what: It did then.
         """
-        try:
-            self._process.wait(_CLOSING_S)
-        except subprocess.TimeoutExpired:  # it closed its sockets and goes on
-            self.kill()
-        status = self._process.wait()
+        status = _wait(self._process)  # it may have closed its sockets and go on
         name = _signal_name(-status) if status < 0 else None
         how = f"was ended by {name}" if name else f"ended with exit status {status}"
         if name == "SIGKILL":
@@ -145,12 +141,22 @@ def _end(
     if owner != os.getpid():  # at the end of a process that was forked
         return
     channel.close()
+    _wait(process)
+    control.close()
+
+
+def _wait(process: subprocess.Popen[bytes]) -> int:
+    """Waits for the end of a child that has to end, and sees to it. Its exit status."""
     try:
-        process.wait(_CLOSING_S)
+        return process.wait(_CLOSING_S)
     except subprocess.TimeoutExpired:
         _kill(process)
-        process.wait()
-    control.close()
+    if process.returncode is None:
+        # Not Popen.wait: where Ctrl-C came within its poll, a lock may be held for ever.
+        with contextlib.suppress(ChildProcessError):  # somebody else met its end
+            _, status = os.waitpid(process.pid, 0)
+            process.returncode = os.waitstatus_to_exitcode(status)
+    return -signal.SIGKILL if process.returncode is None else process.returncode
 
 
 def _kill(process: subprocess.Popen[bytes]) -> None:

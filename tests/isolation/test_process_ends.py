@@ -224,6 +224,19 @@ def test_ctrl_c_before_the_child_of_a_call_is_ended(
     assert module.count_up() == 1
 
 
+def test_ctrl_c_within_a_look_at_the_child(load_isolated: LoadIsolated) -> None:
+    """``Popen.poll`` takes a lock, and Ctrl-C may come before it sees to giving it back."""
+    module = load_isolated()
+    process_id = process_of(module)
+    assert module._remote is not None
+    module._remote.process._process._waitpid_lock.acquire()  # type: ignore[attr-defined]
+    closing = threading.Thread(target=module.close, daemon=True)
+    closing.start()
+    closing.join(LOOSE_S)
+    assert not closing.is_alive()
+    wait_until_gone(process_id)
+
+
 def test_exits_and_exceptions_of_modules_in_python(
     compile_wasm: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
