@@ -46,6 +46,7 @@ class Segment:
         self.descriptor = _create() if descriptor is None else descriptor
         self._map: mmap.mmap | None = None
         self._touched = 0
+        self._filled = 0  # by the other side, as was seen
 
     def reserve(self, byte_length: int) -> mmap.mmap:
         """Memory of at least that many bytes, to write to.
@@ -76,11 +77,14 @@ class Segment:
             InternalError: The other side never wrote that much: a file of memory can be longer than
                 what there is of it, and reading it would take the rest.
         """
+        self._touched = max(self._touched, byte_length)
+        if self._map is not None and byte_length <= min(self._filled, len(self._map)):
+            return self._map
         status = os.fstat(self.descriptor)
         filled = min(status.st_size, status.st_blocks * _BLOCK)
         if filled < byte_length:
             raise InternalError(f"a message of {byte_length} bytes in a segment of {filled}")
-        self._touched = max(self._touched, byte_length)
+        self._filled = filled
         if self._map is None or len(self._map) < byte_length:
             try:
                 self._map = mmap.mmap(self.descriptor, status.st_size)
@@ -98,6 +102,7 @@ class Segment:
             with contextlib.suppress(OSError):  # the other side can forbid it, to its own harm
                 self._map.madvise(mmap.MADV_REMOVE, start, len(self._map) - start)
         self._touched = keep
+        self._filled = min(self._filled, keep)
 
     def seal(self) -> None:
         """Lets nobody write to it any more, this process included."""
