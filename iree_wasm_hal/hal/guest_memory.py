@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import gc
+import threading
 from typing import NoReturn, cast
 
 import numpy as np
@@ -40,6 +41,13 @@ class _Closed:
     def __setitem__(self, _key: object, _value: object) -> NoReturn:
         raise ClosedError("use of a buffer after its device was closed")
 
+    def __len__(self) -> NoReturn:
+        raise ClosedError("use of a buffer after its device was closed")
+
+    @property
+    def __array_interface__(self) -> NoReturn:
+        raise ClosedError("use of a buffer after its device was closed")
+
 
 _CLOSED = _Closed()
 
@@ -48,7 +56,7 @@ class GuestMemory:
     """A growable linear memory and views on its current size.
 
     The base address never changes, so views taken before a growth stay right for the bytes they
-    cover. Thread-safe except ``grow_to`` and ``close``, which the caller serialises.
+    cover. Thread-safe except ``grow_to``, which the caller serialises.
 
     Attributes:
         byte_length: What the allocator may give out. ``view`` and ``array`` may reach further, to
@@ -57,20 +65,36 @@ class GuestMemory:
             it can be ended; who waits in the engine cannot. Taken after the device's other locks.
     """
 
-    __slots__ = ("array", "byte_length", "in_use", "limit", "memory", "type", "view")
+    __slots__ = (
+        "_is_closed",
+        "_lock",
+        "array",
+        "byte_length",
+        "in_use",
+        "limit",
+        "memory",
+        "type",
+        "view",
+    )
 
     def __init__(self, engine: Engine, memory_type: MemoryType) -> None:
         self.type = memory_type
         self.memory = _create(engine, memory_type)
         self.limit = memory_type.max_page_count * PAGE_SIZE
         self.in_use = PatientLock()
+        self._lock = threading.RLock()  # around the views: one thread may close, another grow
+        self._is_closed = False
         self._refresh()
         self.byte_length = len(self.view)
 
     def _refresh(self) -> None:
         view = self.memory.view()
-        self.view = view
-        self.array = np.ndarray.__new__(GuestArray, (len(view),), np.uint8, view)
+        array = np.ndarray.__new__(GuestArray, (len(view),), np.uint8, view)
+        with self._lock:
+            if self._is_closed:
+                self.check_open()
+            self.view = view
+            self.array = array
 
     def grow_to(self, byte_length: int) -> None:
         """Grows the memory to at least ``byte_length`` bytes, by an eighth of itself if it can.
@@ -82,6 +106,8 @@ class GuestMemory:
             InterruptedCallError: This thread's call ended first.
             InvocationError: FAILED_PRECONDITION, in a signal handler of the thread whose call runs.
         """
+        if len(self.view) != self.memory.page_count * PAGE_SIZE:
+            self._refresh()  # Ctrl-C came behind an earlier growth
         page_count = self.byte_length // PAGE_SIZE
         needed = -(-byte_length // PAGE_SIZE)
         if needed <= page_count:
@@ -148,8 +174,10 @@ class GuestMemory:
         Buffers that outlive their device may still hold this object: it must not hold the memory.
         """
         self.memory.close()
-        self.view = cast("memoryview", _CLOSED)
-        self.array = cast("GuestArray", _CLOSED)
+        with self._lock:
+            self._is_closed = True
+            self.view = cast("memoryview", _CLOSED)
+            self.array = cast("GuestArray", _CLOSED)
 
 
 def _create(engine: Engine, memory_type: MemoryType) -> Memory:
