@@ -14,7 +14,7 @@ import threading
 import weakref
 from typing import TYPE_CHECKING
 
-from iree_wasm_hal.errors import ClosedError, EngineError, InterruptedCallError, LimitError
+from iree_wasm_hal.errors import ClosedError, EngineError, InterruptedCallError
 from iree_wasm_hal.hal.placement import Placement
 from iree_wasm_hal.hal.threads import spin_limit, start_threads
 from iree_wasm_hal.hal.worker import overwritten_error
@@ -115,7 +115,7 @@ class Helpers:
         ]
         try:
             start_threads(self._threads, stack_byte_length=_NATIVE_STACK_BYTE_LENGTH)
-        except LimitError:
+        except BaseException:  # Ctrl-C as well; raised again
             self.stop()  # those that were started
             raise
         self._placement = Placement(self._threads)

@@ -72,6 +72,7 @@ class WorkerPool:
         "_memory",
         "_shared_executable",
         "_suballocator",
+        "_unsettled",
         "_watchdog",
         "shared_count",
         "workers",
@@ -95,6 +96,7 @@ class WorkerPool:
         watchdog.attach(self.cancel)
         self._local_memory_byte_length = 0
         self._current: Submission | None = None
+        self._unsettled: Submission | None = None  # what has neither ended well nor been recovered
         self._loading: Instance | None = None
         self._helpers = Helpers(memory, suballocator, self.workers) if worker_count > 1 else None
         self.shared_count = 0
@@ -127,9 +129,11 @@ class WorkerPool:
             InterruptedCallError: As ``call``; names the kernel.
             LimitError: Out of linear memory for workgroup-local memory.
         """
+        if self._unsettled is not None:
+            self._recover(self._unsettled)  # Ctrl-C came first
         if submission.local_memory_byte_length > self._local_memory_byte_length:
             self._reserve_local_memory(submission.local_memory_byte_length)
-        self._current = submission
+        self._current = self._unsettled = submission
         watchdog, in_use = self._watchdog, self._memory.in_use
         try:
             if not in_use.acquire(False):
@@ -154,6 +158,7 @@ class WorkerPool:
         if result != Result.COMPLETE:
             self._recover(submission)
             raise self._failure(result, submission)
+        self._unsettled = None
 
     def rouse(self) -> None:
         """Wakes helpers that sleep in wasm; the caller holds the device's lock, and runs nothing.
@@ -272,7 +277,22 @@ class WorkerPool:
         self._local_memory_byte_length = byte_length
 
     def _recover(self, submission: Submission) -> None:
-        """Makes workers and instances usable again after a failed submission."""
+        """Makes workers and instances usable again after a failed submission.
+
+        Ctrl-C is raised when that is done: a helper that is left in a kernel would write into
+        memory that others are given next.
+        """
+        interrupt: KeyboardInterrupt | None = None
+        while self._unsettled is not None:
+            try:
+                self._settle(submission)
+                self._unsettled = None
+            except KeyboardInterrupt as error:
+                interrupt = error
+        if interrupt is not None:
+            raise interrupt
+
+    def _settle(self, submission: Submission) -> None:
         self._stop(submission)
         if self._helpers is not None:
             self._helpers.evict()
