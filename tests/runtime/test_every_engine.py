@@ -157,7 +157,10 @@ _OFFERS = (
 
 @pytest.mark.parametrize("targets", _OFFERS)
 def test_of_several_targets_the_best_runs(
-    engine_name: str, targets: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    engine_name: str,
+    targets: str,
+    made_once: Callable[..., Path],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     engine = iwh.open_engine(engine_name)
     features = engine.info.features
@@ -169,10 +172,10 @@ def test_of_several_targets_the_best_runs(
     if Feature.SIMD128 not in features:
         best_first = ["wasm32"]
     expected = next((name for name in best_first if name in offered), None)
-    source = tmp_path / "source.mlir"
-    source.write_text(SOURCE)
-    archive = tmp_path / "fat.vmfb"
-    iwh.compile(source, output=archive, target=targets)
+    source = SOURCE.encode()
+    archive = made_once(
+        f"offers-{targets}.vmfb", lambda output: iwh.compile(source, output=output, target=targets)
+    )
     if expected is None:
         with pytest.raises(iwh.IncompatibleTargetError, match=r"needs simd128.*wasmtime"):
             iwh.load(archive, engine=engine_name)
