@@ -6,9 +6,9 @@ everything that went into them.
 
 from __future__ import annotations
 
+import fcntl
 import functools
 import hashlib
-import os
 from importlib import metadata, util
 from pathlib import Path
 
@@ -47,9 +47,12 @@ def compiled(
     archive = CACHE / f"{model.stem}-{digest.hexdigest()[:16]}.vmfb"
     if not archive.exists():
         CACHE.mkdir(parents=True, exist_ok=True)
-        unfinished = archive.with_suffix(f".{os.getpid()}")
-        iwh.compile(model, output=unfinished, target=target, input_shapes=dict(shapes))
-        unfinished.replace(archive)
+        with archive.with_suffix(".lock").open("w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)  # what another process compiles need not be again
+            if not archive.exists():
+                unfinished = archive.with_suffix(".unfinished")
+                iwh.compile(model, output=unfinished, target=target, input_shapes=dict(shapes))
+                unfinished.replace(archive)
     return archive
 
 
