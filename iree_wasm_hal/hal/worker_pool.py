@@ -67,6 +67,7 @@ class WorkerPool:
         "_counters",
         "_current",
         "_helpers",
+        "_is_cancelled",
         "_loading",
         "_local_memory_byte_length",
         "_memory",
@@ -98,6 +99,7 @@ class WorkerPool:
         self._current: Submission | None = None
         self._unsettled: Submission | None = None  # what has neither ended well nor been recovered
         self._loading: Instance | None = None
+        self._is_cancelled = False
         self._helpers = Helpers(memory, suballocator, self.workers) if worker_count > 1 else None
         self.shared_count = 0
         self._shared_executable: Callable[[], Executable | None] = _nothing
@@ -158,6 +160,9 @@ class WorkerPool:
         if result != Result.COMPLETE:
             self._recover(submission)
             raise self._failure(result, submission)
+        if self._is_cancelled and self._helpers is not None:
+            # Too late for this submission. A helper that has not met it yet would in the next.
+            self._helpers.evict()
         self._unsettled = None
 
     def rouse(self) -> None:
@@ -191,6 +196,7 @@ class WorkerPool:
         submission = self._current
         running = [self._loading]
         if submission is not None:
+            self._is_cancelled = True
             self._stop(submission)
             running += [worker.running for worker in self._present_workers()]
         for instance in running:

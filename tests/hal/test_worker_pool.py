@@ -18,6 +18,7 @@ from iree_wasm_hal.errors import (
     TrapError,
 )
 from iree_wasm_hal.hal.device import Device
+from iree_wasm_hal.hal.worker import Worker
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     from iree_wasm_hal.engine.contract import Engine
     from iree_wasm_hal.hal.command_buffer import CommandBuffer
     from iree_wasm_hal.hal.executable import Executable
+    from iree_wasm_hal.hal.submission import Submission
 
 STOCK = "system-wasm-wasm_32"
 U8 = np.dtype("uint8")
@@ -158,6 +160,37 @@ def test_cancel_ends_all_workers(device: Device, executable: Executable, threads
         thread.join(0.01)
     assert raised == [InterruptedCallError]
     assert who_works(device, executable) <= set(range(threads))
+
+
+def test_a_cancel_that_comes_too_late_ends_no_later_submission(
+    device: Device, executable: Executable, threads: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A helper may meet an interruption only when it has joined what comes next: it must leave."""
+    helpers = device._pool.workers[1:]
+    run = Worker.run
+    were_parked = False
+
+    def run_and_cancel(worker: Worker, submission: Submission, mailbox_ptr: int = 0) -> int | None:
+        nonlocal were_parked
+        result = run(worker, submission, mailbox_ptr)
+        instances = [one.running for one in helpers if one.running is not None]
+        were_parked = bool(instances)
+        with monkeypatch.context() as slow:
+            for kind in {type(one) for one in instances}:
+                slow.setattr(kind, "interrupt", lambda _: None)  # a helper that does not get to run
+            device.cancel()
+        return result
+
+    monkeypatch.setattr(Worker, "run", run_and_cancel)
+    for _ in range(50):
+        who_works(device, executable)
+        assert all(one.running is None for one in helpers)
+        if were_parked or threads == 1:
+            break
+        monkeypatch.setattr(Worker, "run", run)
+        who_works(device, executable)  # whoever helps parks
+        monkeypatch.setattr(Worker, "run", run_and_cancel)
+    assert were_parked == (threads > 1)
 
 
 def test_nothing_is_kept_after_a_submission(device: Device, executable: Executable) -> None:
