@@ -97,7 +97,12 @@ class Watchdog:
         if call is None:
             if self.timeout is not None:
                 self._arm(None)
-        elif call.due != math.inf or call.watchdog is not self or self.timeout is not None:
+        elif (
+            call.due != math.inf
+            or call.watchdog is not self
+            or self.timeout is not None
+            or call.parent is not None  # it may have been cancelled, and this one's due not changed
+        ):
             self._arm(call)
 
     def end(self) -> None:

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from iree_wasm_hal.engine.contract import EngineInfo, Feature, MemoryModel
-from iree_wasm_hal.hal.call import THIS_THREAD, Call
+from iree_wasm_hal.errors import InterruptedCallError
+from iree_wasm_hal.hal.call import THIS_THREAD, Call, inside
 from iree_wasm_hal.hal.watchdog import Watchdog
 
 if TYPE_CHECKING:
@@ -115,6 +116,16 @@ def test_without_another_thread_it_goes_on(
 
     add_late(watchdog, close)
     assert closed.wait(PATIENCE_S)
+
+
+def test_a_cancel_between_two_pieces_of_work_ends_what_is_inside_too(watchdog: Watchdog) -> None:
+    outer = Call()
+    with inside(outer), inside(Call()):
+        watchdog.begin()
+        watchdog.end()
+        outer.cancel()
+        with pytest.raises(InterruptedCallError, match="the call was cancelled"):
+            watchdog.begin()
 
 
 def interrupt_in_threading(use: Callable[[], object], countdown: int) -> bool:
