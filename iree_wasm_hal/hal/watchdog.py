@@ -216,8 +216,11 @@ class Watchdog:
             self._wake_at = due
 
     def _run(self) -> None:
+        this_thread = threading.current_thread()
         while not self._is_closed:
             with self._lock:
+                if this_thread is not self._thread:
+                    return  # Ctrl-C came as it was started: there is another, or will be
                 now = time.monotonic()
                 if self._due <= now:
                     self._due = now + _REPEAT_S

@@ -173,6 +173,28 @@ def test_ctrl_c_leaves_the_lock_free(watchdog: Watchdog) -> None:
             countdown += 1
 
 
+def test_ctrl_c_as_its_thread_starts_leaves_one_thread(
+    watchdog: Watchdog, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    start, started = threading.Thread.start, list[threading.Thread]()
+
+    def start_until_ctrl_c(thread: threading.Thread) -> None:
+        start(thread)
+        started.append(thread)
+        if len(started) == 1:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(threading.Thread, "start", start_until_ctrl_c)
+    with pytest.raises(KeyboardInterrupt):
+        watchdog.add(Call(50.0))
+    monkeypatch.undo()
+    assert is_ended(watchdog)
+    started[0].join(PATIENCE_S)
+    assert not started[0].is_alive()
+    assert watchdog._thread is not None
+    assert watchdog._thread.is_alive()
+
+
 _AT_EXIT = """
 import iree_wasm_hal as iwh
 from iree_wasm_hal.hal import watchdog
