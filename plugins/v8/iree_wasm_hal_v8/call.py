@@ -61,7 +61,7 @@ def make_function(owner: Owner, isolate: Isolate, signature: Signature) -> WasmF
         if len(arguments) != parameter_count:
             msg = f"{name!r} takes {parameter_count} integers, got {len(arguments)}"
             raise ArgumentError(msg)
-        with isolate:
+        with isolate.turn:
             try:
                 for (slot, mask), argument in zip(stores, arguments):  # noqa: B905  # checked above
                     slots[slot] = argument & mask

@@ -107,7 +107,7 @@ class V8Engine:
         can change that.
         """
         isolate = self._open_isolate()
-        with isolate:
+        with isolate.turn:
             if isolate.request("reflectsTypes"):
                 return
         msg = (
@@ -119,7 +119,7 @@ class V8Engine:
 
     def _validates(self, wasm: bytes) -> bool:
         isolate = self._open_isolate()
-        with isolate:
+        with isolate.turn:
             isolate.stage(wasm)
             return bool(isolate.request("validate"))
 

@@ -66,7 +66,7 @@ class V8Instance:
     def _bind(self, isolate: Isolate, signature: Signature) -> Any:
         kinds = [f"i{bits}" for bits in signature.parameter_bits]
         results = [f"i{signature.result_bits}"] if signature.result_bits else []
-        with isolate:
+        with isolate.turn:
             return isolate.handle(
                 "bind",
                 self._instance_id,
@@ -79,7 +79,7 @@ def _instantiate(isolate: Isolate, program: V8Program, instance_id: int) -> None
     """Makes the ``WebAssembly.Instance``, compiling the module where this isolate lacks it."""
     wasm = program.wasm()
     try:
-        with isolate:
+        with isolate.turn:
             if not isolate.request("instantiate", program.program_id, instance_id):
                 isolate.stage(wasm)
                 isolate.request("instantiate", program.program_id, instance_id)

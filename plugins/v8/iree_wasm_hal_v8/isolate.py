@@ -75,7 +75,7 @@ class Call:
 class Isolate:
     """An isolate with host.js in it; freed with the last reference.
 
-    One thread at a time uses it: ``with isolate:`` around requests, runs and use of the mailbox.
+    One thread at a time uses it: ``with isolate.turn:`` around requests, runs and the mailbox.
 
     Attributes:
         library: The library.
@@ -101,12 +101,11 @@ class Isolate:
         self._no_arguments = self.handle("arguments")
         self._nothing = self.handle("nothing")
 
-    def __enter__(self) -> None:
-        self.library.check_process()  # a forked child may have inherited a lock that is held
-        self._lock.acquire()
-
-    def __exit__(self, *_: object) -> None:
-        self._lock.release()
+    @property
+    def turn(self) -> threading.Lock:
+        """Held around every use. A native lock, which Ctrl-C cannot leave held."""
+        self.library.check_process()  # a forked child may have inherited it while it was held
+        return self._lock
 
     def request(self, operation: str, *arguments: object) -> Any:
         """Runs an operation of host.js that answers with plain data.
@@ -160,7 +159,8 @@ class Isolate:
             if call.cancelled:  # before the task had a number
                 lib.mr_cancel_task(context, call.task)
         finally:
-            self._wait()
+            # As _wait does; native code comes first, or Ctrl-C might leave it while the call runs.
+            lib.mr_free_value(context, lib.mr_get_identity_hash(context, self._entry))
             self.call = None
         if call.cancelled:
             self._absorb_termination()

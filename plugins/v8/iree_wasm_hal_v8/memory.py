@@ -41,7 +41,7 @@ class NativeMemory:
     def __init__(self, library: Library, memory_type: MemoryType, max_page_count: int) -> None:
         self.isolate = Isolate(library)
         self._address = "i64" if memory_type.index64 else "i32"
-        with self.isolate:
+        with self.isolate.turn:
             buffer = self.isolate.handle(
                 "createMemory",
                 memory_type.min_page_count,
@@ -59,7 +59,7 @@ class NativeMemory:
             RequestError: V8 could not.
             InternalError: The memory moved.
         """
-        with self.isolate:
+        with self.isolate.turn:
             buffer = self.isolate.handle("grow", delta_page_count, self._address)
             base = ffi.cast("uint8_t *", buffer.value.pointer)
             if self.page_count == 0:

@@ -35,7 +35,7 @@ class V8Program:
         self.engine_id = engine_id
         self.program_id = next(entry_ids)
         self._wasm: bytes | None = wasm
-        with isolate:
+        with isolate.turn:
             isolate.stage(wasm)
             description: dict[str, Any] = isolate.request("compile", self.program_id)
         self._imports: list[list[str]] = description["imports"]

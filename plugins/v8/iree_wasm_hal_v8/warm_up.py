@@ -41,6 +41,6 @@ is about 100 bytes."""
 
 def warm_up(isolate: Isolate) -> None:
     """Runs the module until V8 optimises it, in the background."""
-    with isolate:
+    with isolate.turn:
         isolate.stage(WASM)
         isolate.request("warmUp", ROUND_COUNT)

@@ -236,11 +236,11 @@ def test_v8_says_the_same_of_empty_and_wrong_table_slots(engine: Engine) -> None
 
 def test_requests_that_fail_are_reported(engine: Engine) -> None:
     one = _isolate(_instance(engine, "integers"))
-    with one, pytest.raises(isolate.RequestError, match=r"^TypeError: .*operations"):
+    with one.turn, pytest.raises(isolate.RequestError, match=r"^TypeError: .*operations"):
         one.request("absent")
-    with one, pytest.raises(InternalError, match=r"BUG: host.js: nothing gave type 100"):
+    with one.turn, pytest.raises(InternalError, match=r"BUG: host.js: nothing gave type 100"):
         one.request("nothing")
-    with one, pytest.raises(InternalError, match=r"reflectsTypes gave type 5"):
+    with one.turn, pytest.raises(InternalError, match=r"reflectsTypes gave type 5"):
         one.handle("reflectsTypes")
 
 
