@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from iree_wasm_hal.errors import ArgumentError, CallError, LoadError
+from iree_wasm_hal.errors import ArgumentError, CallError, InterruptedCallError, LoadError
 from iree_wasm_hal.hal.call import uncounted
 from iree_wasm_hal.hal.executable_library import (
     LIBRARY_VERSION,
@@ -24,6 +24,8 @@ from iree_wasm_hal.status import StatusCode, invocation_error
 from iree_wasm_hal.wasm.executor import EXECUTE, ROUSE, SERVE, SUBMIT
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from iree_wasm_hal.engine.contract import Engine, Instance, WasmFunction
     from iree_wasm_hal.hal.guest_memory import GuestMemory
     from iree_wasm_hal.hal.programs import LinkedProgram, ProgramSource
@@ -165,8 +167,7 @@ class Executable:
 
     def close(self) -> None:
         """Frees the instances; later submissions raise ClosedError. Idempotent."""
-        for entry in self.entries:
-            entry.instance.close()
+        _close(entry.instance for entry in self.entries)
 
 
 @dataclass(slots=True)
@@ -206,6 +207,7 @@ class ExecutableLoader:
             IncompatibleTargetError: The engine lacks a feature, or the library is of another kind.
             WasmError: The module is malformed, not a kernel module, or refused by the engine.
             LoadError: What the module says of itself is wrong.
+            InterruptedCallError: The call that loads it ended first.
             LimitError: Out of linear memory.
         """
         what = f"executable {name!r}" if name else "the executable"
@@ -218,9 +220,8 @@ class ExecutableLoader:
         try:
             library = self._query(module, entries[0], data.guest_ptr, environment.guest_ptr)
             _check_constants(library, len(constants))
-        except LoadError:
-            for entry in entries:
-                entry.instance.close()
+        except BaseException:  # Ctrl-C as well; raised again
+            _close(entry.instance for entry in entries)
             raise
         executable = Executable(
             name or library.name,
@@ -237,16 +238,21 @@ class ExecutableLoader:
 
     def _instantiate(self, linked: LinkedProgram, memory_base: int) -> tuple[Entry, ...]:
         """Makes an instance of the program for every worker."""
-        with self.memory.in_use:
-            return tuple(
-                Entry(
-                    self.engine.instantiate(linked.program, self.memory.memory),
-                    memory_base,
-                    worker.stack_pointer,
-                    has_helpers=self.atomics,
-                )
-                for worker in self.pool.workers
-            )
+        instances: list[Instance] = []
+        entries = []
+        try:
+            with self.memory.in_use:
+                for worker in self.pool.workers:
+                    instance = self.engine.instantiate(linked.program, self.memory.memory)
+                    instances.append(instance)
+                    stack_pointer = worker.stack_pointer
+                    entries.append(
+                        Entry(instance, memory_base, stack_pointer, has_helpers=self.atomics)
+                    )
+        except BaseException:  # Ctrl-C as well; raised again
+            _close(instances)
+            raise
+        return tuple(entries)
 
     def _place(self, module: RelinkedModule) -> Block:
         """Allocates the static data and writes the data segments, once."""
@@ -289,6 +295,8 @@ class ExecutableLoader:
                 library_ptr = call(
                     instance, instance.function(_QUERY), LIBRARY_VERSION, environment_ptr
                 )
+        except InterruptedCallError:  # says nothing of the module
+            raise
         except CallError as error:
             raise LoadError(f"the kernel module failed while it was loaded: {error}") from error
         if not isinstance(library_ptr, int):
@@ -306,6 +314,11 @@ class ExecutableLoader:
             table_base=module.table_base,
             table_size=module.table_size,
         )
+
+
+def _close(instances: Iterable[Instance]) -> None:
+    for instance in instances:
+        instance.close()
 
 
 def _check_constants(library: ExecutableLibrary, byte_length: int) -> None:

@@ -119,6 +119,8 @@ class WorkerPool:
                     return function(*arguments)
                 finally:
                     self._watchdog.end()
+        except InterruptedCallError as error:
+            raise self._watchdog.end_of(error, "while a kernel module was loaded") from error
         finally:
             self._loading = None
 

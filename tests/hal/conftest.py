@@ -124,6 +124,7 @@ class MakeModule(Protocol):
         imports: Sequence[str] = (),
         version: int = 6,
         constant_count: int = 0,
+        while_loaded: str = "",
     ) -> bytes: ...
 
 
@@ -177,7 +178,10 @@ def _library(
 
 @pytest.fixture(scope="session")
 def make_module() -> MakeModule:
-    """Assembles kernels into a dynamic library like those of iree-compile."""
+    """Assembles kernels into a dynamic library like those of iree-compile.
+
+    It executes ``while_loaded`` when it is asked what it holds.
+    """
     wasmtime = pytest.importorskip("wasmtime")
 
     def make(
@@ -186,6 +190,7 @@ def make_module() -> MakeModule:
         imports: Sequence[str] = (),
         version: int = 6,
         constant_count: int = 0,
+        while_loaded: str = "",
     ) -> bytes:
         static, library = _library(kernels, imports, version, constant_count)
         count = len(kernels)
@@ -219,6 +224,7 @@ def make_module() -> MakeModule:
           {functions}
           (func (export "__wasm_apply_data_relocs") {relocations})
           (func (export "iree_hal_executable_library_query") (param i32 i32) (result i32)
+            {while_loaded}
             (i32.add (global.get $mb) (i32.const {library})))
           (elem (global.get $tb) func {" ".join("$" + name for name in kernels)})
           (data (global.get $mb) "{data}"))"""
