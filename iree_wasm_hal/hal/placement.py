@@ -31,7 +31,7 @@ class Placement:
         clock: Seconds.
     """
 
-    __slots__ = ("_allowed", "_clock", "_core", "_given", "_not_before_s", "_threads")
+    __slots__ = ("_allowed", "_clock", "_core", "_not_before_s", "_ours", "_threads")
 
     def __init__(
         self, threads: Sequence[threading.Thread], clock: Callable[[], float] = time.perf_counter
@@ -41,7 +41,7 @@ class Placement:
         self._core = -1
         self._not_before_s = 0.0
         self._allowed: set[int] = set()
-        self._given: set[int] = set()
+        self._ours: tuple[set[int], ...] = ()  # one of these is what we gave, or found
 
     def follow(self, core: int | None = None) -> None:
         """Keeps helpers off a core from now on.
@@ -55,9 +55,9 @@ class Placement:
             return
         start = self._clock()
         if start >= self._not_before_s:
-            self._core = core
             with contextlib.suppress(OSError):  # a sandbox may forbid it
                 self._move(core)
+            self._core = core
             end = self._clock()
             self._not_before_s = end + _TIME_BETWEEN * (end - start)
 
@@ -66,15 +66,16 @@ class Placement:
             return
         ids = [thread.native_id for thread in self._threads if thread.native_id is not None]
         present = os.sched_getaffinity(ids[0])
-        if present != self._given:  # not ours: inherited, or a user's decision
+        if present not in self._ours:  # inherited, or a user's decision
             self._allowed = present
         wanted = self._allowed - {core}
         if len(wanted) < len(ids):
             wanted = self._allowed
+        self._ours = (present, wanted)  # either may be found if Ctrl-C comes now
         if wanted != present:
-            for id_ in ids:
+            for id_ in reversed(ids):  # the first, which is looked at, is the last that is moved
                 os.sched_setaffinity(id_, wanted)
-        self._given = wanted
+        self._ours = (wanted,)
 
 
 @lru_cache(maxsize=1)

@@ -139,6 +139,42 @@ def test_what_a_user_decides_holds(system: System, helpers: list[threading.Threa
 
 
 @linux
+@pytest.mark.parametrize("event", range(1, 5))
+def test_ctrl_c_amid_a_move_narrows_nothing(
+    event: int,
+    system: System,
+    helpers: list[threading.Thread],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """It comes before or after each of the two moves."""
+    clock = Clock()
+    placed = Placement(helpers, clock)
+    placed.follow(1)
+    clock.now_s += 1000.0
+    events = 0
+
+    def tell() -> None:
+        nonlocal events
+        events += 1
+        if events == event:
+            raise KeyboardInterrupt
+
+    def move(id_: int, cores: set[int]) -> None:
+        tell()
+        system.set(id_, cores)
+        tell()
+
+    with monkeypatch.context() as interrupted:
+        interrupted.setattr(os, "sched_setaffinity", move)
+        with pytest.raises(KeyboardInterrupt):
+            placed.follow(2)
+    for core in (2, 3):
+        clock.now_s += 1000.0
+        placed.follow(core)
+        assert cores_of(system, helpers) == [{0, 1, 2, 3} - {core}] * 2
+
+
+@linux
 def test_a_system_that_forbids_it_is_none_the_worse(
     system: System, helpers: list[threading.Thread], monkeypatch: pytest.MonkeyPatch
 ) -> None:
