@@ -14,7 +14,7 @@ MEMORY = Path("/dev/shm")
 
 
 def test_damaged_entries_killed_writers_and_races() -> None:
-    counts = {"flips": 120, "kills": 20, "races": 30}
+    counts = {"flips": 120, "kills": 20, "races": 80}
     options = [f"--{name}={count}" for name, count in counts.items()]
     if MEMORY.is_dir():
         options.append(f"--folder={MEMORY}")

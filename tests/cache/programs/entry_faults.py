@@ -35,6 +35,9 @@ if TYPE_CHECKING:
     from iree_wasm_hal.cache import CodeCache
 
 PAYLOAD_BYTE_LENGTH = 1 << 21
+"""Large, so that a writer is killed in the middle of it."""
+SMALL_BYTE_LENGTH = 1 << 16
+"""Processes race for the folder and its secret, before they write."""
 MAX_KILL_DELAY_S = 0.02
 
 
@@ -107,24 +110,24 @@ def run_flips(count: int, kernel: bytes, folder: Path, source: random.Random) ->
         return len(engine.deserialized) - 1
 
 
-def payload(name: str) -> bytes:
+def payload(name: str, byte_length: int) -> bytes:
     """What is put under a name."""
-    return (name.encode() * PAYLOAD_BYTE_LENGTH)[:PAYLOAD_BYTE_LENGTH]
+    return (name.encode() * (byte_length // len(name) + 1))[:byte_length]
 
 
-def check_entry(cache: CodeCache, name: str) -> bool:
+def check_entry(cache: CodeCache, name: str, byte_length: int = PAYLOAD_BYTE_LENGTH) -> bool:
     """Whether there is an entry; it must be what was put."""
     from iree_wasm_hal.cache.code_cache import key_of
 
     found = cache.get("kernels", key_of(name))
-    assert found is None or found == [payload(name)], f"{name} was given out wrong"
+    assert found is None or found == [payload(name, byte_length)], f"{name} was given out wrong"
     return found is not None
 
 
-def put_entry(cache: CodeCache, name: str) -> None:
+def put_entry(cache: CodeCache, name: str, byte_length: int = PAYLOAD_BYTE_LENGTH) -> None:
     from iree_wasm_hal.cache.code_cache import key_of
 
-    cache.put("kernels", key_of(name), [payload(name)])
+    cache.put("kernels", key_of(name), [payload(name, byte_length)])
 
 
 def run_kills(count: int, folder: Path, source: random.Random) -> int:
@@ -177,17 +180,17 @@ def run_races(count: int, folder: Path) -> int:
         for child in (left, right):
             assert STATUSES.pop(child) == 0, f"round {round_}: a process failed"
         for name in ("left", "right", "both"):
-            assert check_entry(cache, name), f"round {round_}: {name} is lost"
+            assert check_entry(cache, name, SMALL_BYTE_LENGTH), f"round {round_}: {name} is lost"
         shutil.rmtree(cache.folder)
     return count
 
 
 def take_part(cache: CodeCache, start: int, name: str) -> None:
     os.read(start, 1)
-    put_entry(cache, "both")
-    put_entry(cache, name)
-    assert check_entry(cache, "both")
-    assert check_entry(cache, name)
+    put_entry(cache, "both", SMALL_BYTE_LENGTH)
+    put_entry(cache, name, SMALL_BYTE_LENGTH)
+    assert check_entry(cache, "both", SMALL_BYTE_LENGTH)
+    assert check_entry(cache, name, SMALL_BYTE_LENGTH)
 
 
 STATUSES: dict[int, int] = {}
