@@ -116,6 +116,7 @@ class Device(HostQueue):
             engine, programs, self._memory, suballocator, self._pool, atomics=threads > 1
         )
         self._executor: Executable | None = None
+        self._is_given_up = False
 
     def __repr__(self) -> str:
         state = "closed" if self._scheduler.is_closed else f"{self._memory.byte_length} bytes"
@@ -335,14 +336,14 @@ class Device(HostQueue):
         """
         self._scheduler.check_not_inside()
         with self._scheduler.lock:
-            if self._scheduler.is_closed:
-                return
             self._scheduler.is_closed = True
             self.allocator.is_closed = True
-            self._pool.close()
-            for executable in [*self._executables]:
-                executable.close()
-            self._memory.close()
+            if not self._is_given_up:  # Ctrl-C may have ended an earlier close
+                self._pool.close()
+                for executable in [*self._executables]:
+                    executable.close()
+                self._memory.close()
+                self._is_given_up = True
         self._watchdog.close()
 
     def __del__(self, _is_at_exit: Callable[[], bool] = sys.is_finalizing) -> None:

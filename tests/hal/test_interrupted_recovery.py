@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import threading
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from iree_wasm_hal.errors import CallTimeoutError, LimitError
+from iree_wasm_hal.errors import CallTimeoutError, ClosedError, LimitError
 from iree_wasm_hal.hal.call import Call, inside
 from iree_wasm_hal.hal.device import Device
+from iree_wasm_hal.hal.executable import Executable
+from iree_wasm_hal.hal.guest_memory import GuestMemory
+from iree_wasm_hal.hal.helpers import Helpers
+from iree_wasm_hal.hal.watchdog import Watchdog
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -32,6 +37,11 @@ def make_device(engine: Engine) -> Iterator[Callable[..., Device]]:
     yield make
     for device in devices:
         device.close()
+
+
+def threads_of_devices() -> set[threading.Thread]:
+    names = {"iree-wasm-1", "iree-wasm-watchdog"}
+    return {thread for thread in threading.enumerate() if thread.name in names}
 
 
 class Instances:
@@ -90,3 +100,36 @@ def test_instances_of_the_workers_before_the_one_that_gets_none(
     with pytest.raises(LimitError, match="injected"):
         device.prepare_executable(STOCK, module)
     assert instances.are_closed == [True]
+
+
+@pytest.mark.parametrize(
+    "part", [Helpers, Executable, GuestMemory, Watchdog], ids=lambda part: part.__name__
+)
+def test_a_second_close_does_what_the_first_left(
+    part: type,
+    make_device: Callable[..., Device],
+    make_module: Any,
+    hand_kernel: Any,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    before = threads_of_devices()
+    device = make_device()
+    executable = device.prepare_executable(STOCK, make_module({"nothing": hand_kernel(NOTHING)}))
+    with inside(Call(60.0)):
+        device.watchdog.begin()  # it has a thread as well
+        device.watchdog.end()
+    threads = threads_of_devices() - before
+    assert len(threads) == 2
+
+    def press_ctrl_c(_: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as interrupted:
+        interrupted.setattr(part, "close", press_ctrl_c)
+        with pytest.raises(KeyboardInterrupt):
+            device.close()
+    device.close()
+    assert not any(thread.is_alive() for thread in threads)
+    for of_closed in (device._memory.check_open, executable.entries[0].reset):
+        with pytest.raises(ClosedError):
+            of_closed()
