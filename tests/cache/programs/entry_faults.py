@@ -4,9 +4,9 @@ usage: python tests/cache/programs/entry_faults.py [--flips N] [--kills N] [--ra
        [--folder DIR]
 
 ``--flips``: an entry of wasmtime's is damaged in so many ways; none may reach ``deserialize``.
-``--kills``: so many processes are killed at some moment while they write; whatever they leave, no
-entry may be given out that was not put, and the folder takes entries. ``--races``: so many times
-two processes begin with an empty folder, and each must end with what both have put.
+``--kills``: so many processes are killed, at some moment or as soon as they write; whatever they
+leave, no entry may be given out that was not put, and the folder takes entries. ``--races``: so
+many times two processes begin with an empty folder, and each must end with what both have put.
 
 Prints the counts as JSON, and its progress on standard error; ends with 1 if anything was wrong.
 The tests run some of each. In full it takes two minutes of an idle machine.
@@ -39,6 +39,7 @@ PAYLOAD_BYTE_LENGTH = 1 << 21
 SMALL_BYTE_LENGTH = 1 << 16
 """Processes race for the folder and its secret, before they write."""
 MAX_KILL_DELAY_S = 0.02
+MAX_WAIT_S = 60.0
 
 
 def cut(sealed: bytes, source: random.Random) -> bytes:
@@ -141,7 +142,10 @@ def run_kills(count: int, folder: Path, source: random.Random) -> int:
         started, start = os.pipe()
         with forked(partial(write_for_ever, cache, start)) as child:
             os.read(started, 1)
-            threading.Event().wait(source.random() * MAX_KILL_DELAY_S)
+            if round_ % 2:
+                wait_for_new(cache.folder, f"{TEMPORARY_PREFIX}*")
+            else:
+                threading.Event().wait(source.random() * MAX_KILL_DELAY_S)
             os.kill(child, signal.SIGKILL)
         os.close(started)
         os.close(start)
@@ -153,6 +157,14 @@ def run_kills(count: int, folder: Path, source: random.Random) -> int:
         if round_ % 3 == 0:
             cache.clear()
     return unfinished
+
+
+def wait_for_new(folder: Path, pattern: str) -> None:
+    """Until there is a file that was not there."""
+    before = set(folder.glob(pattern))
+    end = time.monotonic() + MAX_WAIT_S
+    while not set(folder.glob(pattern)) - before:
+        assert time.monotonic() < end, "nobody writes"
 
 
 def write_for_ever(cache: CodeCache, start: int) -> None:
