@@ -91,6 +91,8 @@ class Watchdog:
             InterruptedCallError: The call has ended already.
             LimitError: There is no thread to watch it.
         """
+        if self._is_working:
+            self.end()  # Ctrl-C kept the last work from it, and its time is not this one's
         call = self._call = THIS_THREAD.call
         self._is_working = True
         # Whoever cancelled the call before this line is heeded here; later ones find the work.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import subprocess
 import sys
 import threading
@@ -126,6 +127,14 @@ def test_a_cancel_between_two_pieces_of_work_ends_what_is_inside_too(watchdog: W
         outer.cancel()
         with pytest.raises(InterruptedCallError, match="the call was cancelled"):
             watchdog.begin()
+
+
+def test_work_that_ctrl_c_kept_from_its_end_ends_no_other(watchdog: Watchdog) -> None:
+    with inside(Call(60.0)):
+        watchdog.begin()
+    assert watchdog._due < math.inf
+    watchdog.begin()  # without a time-out
+    assert watchdog._due == math.inf
 
 
 def interrupt_in_threading(use: Callable[[], object], countdown: int) -> bool:
