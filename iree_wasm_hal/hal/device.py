@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from iree_wasm_hal.cache.settings import choose_cache
 from iree_wasm_hal.engine.signal_guard import SIGNAL_GUARD
-from iree_wasm_hal.errors import Error, InterruptedCallError
+from iree_wasm_hal.errors import Error
 from iree_wasm_hal.hal.allocator import Allocator
 from iree_wasm_hal.hal.call import check_timeout
 from iree_wasm_hal.hal.command_buffer import CommandBuffer
@@ -373,11 +373,7 @@ class Device(HostQueue):
                 submission.first_executable = self._load_executor()
             if SIGNAL_GUARD.is_disturbed():
                 SIGNAL_GUARD.check(self.engine.info.name)
-            try:
-                self._pool.execute(submission)
-            except InterruptedCallError as error:
-                where = f"in kernel {submission.started_command()!r}"
-                raise self._watchdog.end_of(error, where) from error
+            self._pool.execute(submission)
             self._counters.dispatches += submission.dispatch_count
 
     def _load_executor(self) -> Executable:

@@ -114,8 +114,8 @@ class WorkerPool:
         self._loading = instance
         try:
             with self._memory.in_use:
-                self._watchdog.begin()
                 try:
+                    self._watchdog.begin()
                     return function(*arguments)
                 finally:
                     self._watchdog.end()
@@ -130,26 +130,30 @@ class WorkerPool:
         Raises:
             TrapError: A kernel trapped; names the kernel.
             InvocationError: A kernel failed, or a command cannot be executed.
-            InterruptedCallError: As ``call``; names the kernel.
+            InterruptedCallError: As ``call``; names the kernel, if one began.
             LimitError: Out of linear memory for workgroup-local memory.
         """
         if self._unsettled is not None:
             self._recover(self._unsettled)  # Ctrl-C came first
         if submission.local_memory_byte_length > self._local_memory_byte_length:
             self._reserve_local_memory(submission.local_memory_byte_length)
-        self._current = self._unsettled = submission
+        self._is_cancelled = False
+        self._current = submission
         watchdog, in_use = self._watchdog, self._memory.in_use
         try:
             if not in_use.acquire(False):
                 in_use.wait()
-            watchdog.begin()
             try:
+                watchdog.begin()
+                self._unsettled = submission
                 result = self._run(submission)
             finally:
                 watchdog.end()
         except (TrapError, InterruptedCallError) as error:
+            if self._unsettled is None:
+                raise  # it has not begun
             self._recover(submission)
-            raise _named(error, submission) from error
+            raise self._named(error, submission) from error
         except BaseException:  # Ctrl-C as well: the other workers must not go on; raised again
             self._recover(submission)
             raise
@@ -326,17 +330,17 @@ class WorkerPool:
             f"command {report.command_index} ({command}): {_STATUS_TEXT[report.status]}",
         )
 
-
-def _named(
-    error: TrapError | InterruptedCallError, submission: Submission
-) -> TrapError | InterruptedCallError:
-    """The engine's error with the kernel's name in it."""
-    if isinstance(error, TrapError):
-        kernel = next((frame for frame in error.frames if frame in submission.names), None)
-        kernel = kernel or submission.started_command()
-        message = f"kernel {kernel!r} trapped: {error.kind} ({error})"
-        return TrapError(message, kind=error.kind, frames=error.frames)
-    return InterruptedCallError(f"{error} (in kernel {submission.started_command()!r})")
+    def _named(
+        self, error: TrapError | InterruptedCallError, submission: Submission
+    ) -> TrapError | InterruptedCallError:
+        """The engine's error with the kernel's name in it, and why the call was interrupted."""
+        if isinstance(error, TrapError):
+            kernel = next((frame for frame in error.frames if frame in submission.names), None)
+            kernel = kernel or submission.started_command()
+            message = f"kernel {kernel!r} trapped: {error.kind} ({error})"
+            return TrapError(message, kind=error.kind, frames=error.frames)
+        where = f"in kernel {submission.started_command()!r}"
+        return self._watchdog.end_of(InterruptedCallError(f"{error} ({where})"), where)
 
 
 def _nothing() -> None:

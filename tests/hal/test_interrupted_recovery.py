@@ -19,9 +19,11 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from iree_wasm_hal.engine.contract import Engine, Instance
+    from iree_wasm_hal.hal.command_buffer import CommandBuffer
 
 STOCK = "system-wasm-wasm_32"
 NOTHING = "(i32.const 0)"
+FOREVER = "(loop $forever (br $forever)) (i32.const 0)"
 
 
 @pytest.fixture
@@ -42,6 +44,27 @@ def make_device(engine: Engine) -> Iterator[Callable[..., Device]]:
 def threads_of_devices() -> set[threading.Thread]:
     names = {"iree-wasm-1", "iree-wasm-watchdog"}
     return {thread for thread in threading.enumerate() if thread.name in names}
+
+
+def record(device: Device, executable: Executable, name: str) -> CommandBuffer:
+    recorded = device.create_command_buffer()
+    recorded.dispatch(executable, executable.lookup_function(name), (64, 1, 1), [], [])
+    recorded.finalize()
+    return recorded
+
+
+class Evictions:
+    """How often helpers were made to leave."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.count = 0
+        evict = Helpers.evict
+
+        def note(helpers: Helpers) -> None:
+            self.count += 1
+            evict(helpers)
+
+        monkeypatch.setattr(Helpers, "evict", note)
 
 
 class Instances:
@@ -133,3 +156,51 @@ def test_a_second_close_does_what_the_first_left(
     for of_closed in (device._memory.check_open, executable.entries[0].reset):
         with pytest.raises(ClosedError):
             of_closed()
+
+
+def test_a_call_that_never_came_to_its_kernel_names_none(
+    make_device: Callable[..., Device],
+    make_module: Any,
+    hand_kernel: Any,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    device = make_device()
+    executable = device.prepare_executable(STOCK, make_module({"nothing": hand_kernel(NOTHING)}))
+    recorded = record(device, executable, "nothing")
+    evictions = Evictions(monkeypatch)
+    is_held, is_over = threading.Event(), threading.Event()
+
+    def hold() -> None:
+        with device._memory.in_use:
+            is_held.set()
+            is_over.wait()
+
+    holder = threading.Thread(target=hold)
+    holder.start()
+    assert is_held.wait(60.0)
+    with pytest.raises(CallTimeoutError) as raised, inside(Call(0.05)):
+        device.queue_execute(None, None, recorded)
+    is_over.set()
+    holder.join()
+    assert str(raised.value) == "the call took longer than its timeout of 0.05 s"
+    assert evictions.count == 0, "there is nothing to recover from"
+    device.queue_execute(None, None, recorded)
+
+
+def test_helpers_stay_after_the_submission_behind_a_cancelled_one(
+    make_device: Callable[..., Device],
+    make_module: Any,
+    hand_kernel: Any,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    device = make_device()
+    kernels = {"nothing": hand_kernel(NOTHING), "forever": hand_kernel(FOREVER)}
+    executable = device.prepare_executable(STOCK, make_module(kernels))
+    device.timeout = 0.05
+    with pytest.raises(CallTimeoutError, match="in kernel 'forever'"):
+        device.queue_execute(None, None, record(device, executable, "forever"))
+    device.timeout = None
+    evictions = Evictions(monkeypatch)
+    for _ in range(3):
+        device.queue_execute(None, None, record(device, executable, "nothing"))
+    assert evictions.count == 0
