@@ -28,6 +28,8 @@ STACK_BYTE_LENGTH = 1 << 20
 """Shadow stack of a worker. Kernels keep their large temporaries in workgroup-local memory or
 small stack slots (the compiler's own limit is 32 KiB)."""
 
+_MAX_HEADERS = 64
+
 _U32 = struct.Struct("<I")
 _CANARY = struct.Struct("<QQ")
 _CANARY_VALUE = (0x6C61_6E72_656B_2121, 0x9E37_79B9_7F4A_7C15)
@@ -168,6 +170,8 @@ class Worker:
             local_memory_address=local.guest_ptr if local else 0,
             local_memory_byte_length=local.byte_length if local else 0,
         )
+        if len(self._headers) >= _MAX_HEADERS:
+            self._headers.clear()  # most are of executables that are gone
         self._headers[executable_index] = header
         return header
 

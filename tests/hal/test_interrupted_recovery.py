@@ -158,6 +158,13 @@ def test_a_second_close_does_what_the_first_left(
             of_closed()
 
 
+def test_headers_of_executables_that_are_gone(make_device: Callable[..., Device]) -> None:
+    (worker, _) = make_device()._pool.workers
+    for index in range(1000):
+        worker.write_header(index)
+    assert len(worker._headers) < 100
+
+
 def test_a_call_that_never_came_to_its_kernel_names_none(
     make_device: Callable[..., Device],
     make_module: Any,
