@@ -10,7 +10,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from iree_wasm_hal.errors import ClosedError
-from iree_wasm_hal.hal.buffer import Allocation, Buffer, BufferUsage, MemoryAccess, MemoryType
+from iree_wasm_hal.hal.buffer import (
+    Allocation,
+    Buffer,
+    BufferUsage,
+    MemoryAccess,
+    MemoryType,
+    byte_view,
+)
 from iree_wasm_hal.status import StatusCode, invocation_error
 
 if TYPE_CHECKING:
@@ -72,7 +79,7 @@ class Allocator:
 
         A linear memory cannot map host memory, so an import is always a copy.
         """
-        source = memoryview(data).cast("B")
+        source = byte_view(data)
         buffer = self.allocate_buffer(len(source), memory_type, usage, access)
         buffer.view()[:] = source
         with self._counters.lock:

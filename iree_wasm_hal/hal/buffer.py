@@ -26,6 +26,7 @@ __all__ = [
     "BufferUsage",
     "MemoryAccess",
     "MemoryType",
+    "byte_view",
 ]
 
 WHOLE_BUFFER = -1
@@ -280,8 +281,8 @@ class Buffer:
         return bytes(self.view(byte_offset, byte_length))
 
     def write(self, byte_offset: int, data: bytes | bytearray | memoryview) -> None:
-        """Copies ``data`` into the buffer. Raises as ``view`` does."""
-        source = memoryview(data).cast("B")
+        """Copies ``data``, row by row, into the buffer. Raises as ``view`` does."""
+        source = byte_view(data)
         self.view(byte_offset, len(source))[:] = source
 
     def load(self, byte_offset: int, byte_length: int) -> int:
@@ -312,6 +313,15 @@ class Buffer:
     def allocation_is_terminal(self) -> bool:
         """Whether one owner is left (``hal.buffer.allocation.is_terminal``)."""
         return self.allocation.preserve_count == 1
+
+
+def byte_view(data: bytes | bytearray | memoryview) -> memoryview:
+    """The bytes of ``data`` in row-major order: a view where they lie so, or else a copy."""
+    view = memoryview(data)
+    try:
+        return view.cast("B")
+    except TypeError:  # gaps, another order, or no elements in several dimensions
+        return memoryview(view.tobytes())
 
 
 def _scalar_format(byte_length: int) -> struct.Struct:

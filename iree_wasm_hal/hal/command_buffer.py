@@ -130,8 +130,9 @@ class CommandBuffer:
             InvocationError: OUT_OF_RANGE.
         """
         del flags
-        target = self._reference("update target", buffer, slot, byte_offset, len(data))
-        self._recorder().update(bytes(data), target)
+        source = bytes(data)
+        target = self._reference("update target", buffer, slot, byte_offset, len(source))
+        self._recorder().update(source, target)
         self._names.append("update")
 
     def copy_buffer(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from iree_wasm_hal.hal.buffer import byte_view
 from iree_wasm_hal.hal.fill import check_fill, fill
 
 if TYPE_CHECKING:
@@ -63,11 +64,11 @@ class HostQueue:
         buffer: Buffer,
         byte_offset: int,
     ) -> None:
-        """Writes host bytes, captured now."""
+        """Writes host bytes, row by row, captured now."""
         captured = data if wait is None or wait.is_reached else bytes(data)
 
         def run() -> None:
-            source = memoryview(captured).cast("B")
+            source = byte_view(captured)
             buffer.view(byte_offset, len(source))[:] = source
             self._count(to_device=len(source))
 

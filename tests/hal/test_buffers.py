@@ -119,6 +119,36 @@ def test_any_layout_is_uploaded_dense(
     assert view.to_numpy().shape == shape
 
 
+GRID = np.arange(12, dtype="<u2").reshape(3, 4)
+
+
+@pytest.mark.parametrize(
+    "array",
+    [GRID, GRID[:, ::2], GRID[::-1], GRID.T, GRID.astype(">u2"), GRID[:0], GRID[0, 0]],
+    ids=["dense", "strided", "reversed", "transposed", "big-endian", "empty", "scalar"],
+)
+def test_memory_of_any_layout_is_written_row_by_row(
+    device: Device, array: np.ndarray[Any, Any]
+) -> None:
+    data, expected = memoryview(array), array.tobytes()
+    assert device.allocator.import_buffer(data).read() == expected
+    length = len(expected)
+    for way in ("write", "queue", "record"):
+        buffer = device.allocator.upload(np.zeros(length + 1, np.uint8))
+        if way == "write":
+            buffer.write(1, data)
+        elif way == "queue":
+            device.queue_update(None, None, data, buffer, 1)
+        else:
+            recorded = device.create_command_buffer()
+            recorded.update_buffer(data, buffer, 0, 1)
+            with pytest.raises(InvocationError, match="OUT_OF_RANGE"):
+                recorded.update_buffer(data, buffer, 0, 2)
+            recorded.finalize()
+            device.queue_execute(None, None, recorded)
+        assert buffer.read() == b"\0" + expected, way
+
+
 def test_an_array_keeps_its_allocation_alive(device: Device) -> None:
     used = device.allocator.statistics.used
     view = upload(device, np.arange(1000, dtype="int32"))
