@@ -3,22 +3,24 @@
 from __future__ import annotations
 
 import threading
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import pytest
 
 from iree_wasm_hal.errors import CallTimeoutError, ClosedError, LimitError
 from iree_wasm_hal.hal.call import Call, inside
 from iree_wasm_hal.hal.device import Device
+from iree_wasm_hal.hal.device_options import memory_type
 from iree_wasm_hal.hal.executable import Executable
 from iree_wasm_hal.hal.guest_memory import GuestMemory
 from iree_wasm_hal.hal.helpers import Helpers
+from iree_wasm_hal.hal.suballocator import Suballocator
 from iree_wasm_hal.hal.watchdog import Watchdog
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from iree_wasm_hal.engine.contract import Engine, Instance
+    from iree_wasm_hal.engine.contract import Engine, Instance, Memory
     from iree_wasm_hal.hal.command_buffer import CommandBuffer
 
 STOCK = "system-wasm-wasm_32"
@@ -156,6 +158,94 @@ def test_a_second_close_does_what_the_first_left(
     for of_closed in (device._memory.check_open, executable.entries[0].reset):
         with pytest.raises(ClosedError):
             of_closed()
+
+
+def test_threads_of_a_device_that_was_not_created(
+    engine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    started, start = [], threading.Thread.start
+
+    def start_until_ctrl_c(thread: threading.Thread) -> None:
+        start(thread)
+        started.append(thread)
+        if len(started) == 2:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(threading.Thread, "start", start_until_ctrl_c)
+    with pytest.raises(KeyboardInterrupt):
+        Device(engine, threads=4, max_memory_bytes=64 << 20, cache=False)
+    for thread in started:
+        thread.join(20.0)
+        assert not thread.is_alive()
+
+
+@pytest.fixture
+def memory(engine: Engine) -> Iterator[GuestMemory]:
+    memory = GuestMemory(engine, memory_type(16 << 20, memory64=False, shared=False))
+    yield memory
+    memory.close()
+
+
+def test_a_growth_that_ctrl_c_kept_from_being_noted(
+    memory: GuestMemory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    suballocator = Suballocator(memory)
+    grow = GuestMemory._grow
+
+    def grow_until_ctrl_c(memory: GuestMemory, delta_page_count: int) -> None:
+        grow(memory, delta_page_count)
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as interrupted:
+        interrupted.setattr(GuestMemory, "_grow", grow_until_ctrl_c)
+        with pytest.raises(KeyboardInterrupt):
+            suballocator.allocate(10 << 20)
+    block = suballocator.allocate(14 << 20)
+    memory.view[block.guest_ptr + block.byte_length - 1] = 1
+
+
+class ClosedAmidAGrowth:
+    """The memory of an engine: another thread closes its owner before or behind a step."""
+
+    def __init__(self, owner: GuestMemory, step: str, *, is_behind: bool) -> None:
+        self._owner, self._memory = owner, owner.memory
+        self._step, self._is_behind = step, is_behind
+        owner.memory = cast("Memory", self)
+
+    def __getattr__(self, name: str) -> Any:
+        of_memory = getattr(self._memory, name)
+        if name != self._step:
+            return of_memory
+
+        def take_step(*arguments: Any) -> Any:
+            if not self._is_behind:
+                self.close_owner()
+            result = of_memory(*arguments)
+            if self._is_behind:
+                self.close_owner()
+            return result
+
+        return take_step
+
+    def close_owner(self) -> None:
+        self._owner.memory = self._memory
+        closer = threading.Thread(target=self._owner.close)
+        closer.start()
+        closer.join(20.0)
+        assert not closer.is_alive()
+
+
+@pytest.mark.parametrize("is_behind", [False, True], ids=["before", "behind"])
+@pytest.mark.parametrize("step", ["grow", "view"])
+def test_a_memory_that_is_closed_amid_a_growth_stays_closed(
+    step: str, is_behind: bool, memory: GuestMemory
+) -> None:
+    ClosedAmidAGrowth(memory, step, is_behind=is_behind)
+    with pytest.raises(ClosedError):
+        memory.grow_to(10 << 20)
+    for use in (memory.check_open, lambda: memory.grow_to(12 << 20)):
+        with pytest.raises(ClosedError):
+            use()
 
 
 def test_headers_of_executables_that_are_gone(make_device: Callable[..., Device]) -> None:
