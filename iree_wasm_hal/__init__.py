@@ -8,6 +8,11 @@
     module.functions                  # exported names with their declared signatures
     y = module.main(x)                # numpy in, numpy out
 
+``load`` gives a ``Module``, or an ``IsolatedModule`` in a process of its own; ``load_pool`` gives
+several for parallel calls. ``compile`` makes the archive. ``engines`` lists what is installed,
+``open_engine`` opens one, and a ``Device`` is the memory that modules may share. Whatever goes
+wrong is an ``Error``; ``iree_wasm_hal.errors`` shows their tree.
+
 Importing this package imports the standard library alone; what a name needs is imported when the
 name is first used, and an engine's plugin when that engine is opened.
 """

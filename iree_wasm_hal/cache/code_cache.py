@@ -51,18 +51,24 @@ _TOLD_LOCK = threading.Lock()
 
 @dataclass(frozen=True, slots=True)
 class CacheInfo:
-    """What a cache holds."""
+    """What a cache holds.
+
+    Attributes:
+        folder: Where it is.
+        entries: Number of entries by kind: ``kernels``, ``host-programs``.
+        byte_length: Of all entries, unfinished ones included.
+        max_byte_length: Above which those that were used longest ago go.
+        oldest_use_s: When the entry that goes first was used last, in seconds since the epoch; None
+            if there is none.
+        cause: Why the cache is off; None if it is on.
+    """
 
     folder: str
     entries: dict[str, int]
-    """Number of entries by kind: ``kernels``, ``host-programs``."""
     byte_length: int
-    """Of all entries, unfinished ones included."""
     max_byte_length: int
     oldest_use_s: float | None
-    """When the entry that goes first was used last, in seconds since the epoch; None if empty."""
     cause: str | None
-    """Why the cache is off; None if it is on."""
 
 
 class CodeCache:

@@ -10,45 +10,54 @@ __all__ = ["Counters", "DeviceStatistics", "MemoryStatistics"]
 
 @dataclass(frozen=True, slots=True)
 class DeviceStatistics:
-    """Counts since the device was created."""
+    """Counts since the device was created.
+
+    Attributes:
+        submissions: Command buffers executed.
+        engine_calls: Calls into the engine for them: one per worker that takes part, and one per
+            switch.
+        executable_switches: Times that a command stream went on in another executable.
+        dispatches: Dispatches in the command buffers that ran to their end.
+        bytes_to_device: Copied from host memory or files into the linear memory.
+        bytes_from_device: Copied out of the linear memory.
+        host_transfers: Queue fills, updates, copies, reads and writes, which the host does without
+            the engine.
+    """
 
     submissions: int
-    """Command buffers executed."""
     engine_calls: int
-    """Calls into the engine for them: one per worker that takes part, and one per switch."""
     executable_switches: int
-    """Times that a command stream went on in another executable."""
     dispatches: int
-    """Dispatches in the command buffers that ran to their end."""
     bytes_to_device: int
-    """Copied from host memory or files into the linear memory."""
     bytes_from_device: int
-    """Copied out of the linear memory."""
     host_transfers: int
-    """Queue fills, updates, copies, reads and writes, which the host does without the engine."""
 
 
 @dataclass(frozen=True, slots=True)
 class MemoryStatistics:
-    """A device's linear memory at one moment, in bytes and counts."""
+    """A device's linear memory at one moment, in bytes and counts.
+
+    Attributes:
+        used: Bytes in live blocks: buffers, kernels' static data, workers' stacks, recorded
+            commands.
+        peak: Largest ``used`` so far.
+        capacity: Bytes that can be allocated at the current size of the memory.
+        limit: ``capacity`` when the memory has grown to its maximum.
+        free_blocks: Gaps between live blocks.
+        largest_free_block: Bytes of the largest gap. What is larger makes the memory grow.
+        growths: Times that the memory grew.
+        fresh_allocations: Allocations that no freed block of the same size served. A program that
+            asks for the same sizes again adds none.
+    """
 
     used: int
-    """Bytes in live blocks: buffers, kernels' static data, workers' stacks, recorded commands."""
     peak: int
-    """Largest ``used`` so far."""
     capacity: int
-    """Bytes that can be allocated at the current size of the memory."""
     limit: int
-    """``capacity`` when the memory has grown to its maximum."""
     free_blocks: int
-    """Gaps between live blocks."""
     largest_free_block: int
-    """Bytes of the largest gap. What is larger makes the memory grow."""
     growths: int
-    """Times that the memory grew."""
     fresh_allocations: int
-    """Allocations that no freed block of the same size served. A program that asks for the same
-    sizes again adds none."""
 
 
 class Counters:
