@@ -51,6 +51,27 @@ class OperationError(EngineError):
         self.stack = stack
 
 
+class _NoLock:
+    """Stands where the lock of a machine was that is gone: nobody gets in."""
+
+    def __init__(self, reason: str) -> None:
+        self._reason = reason
+
+    def __enter__(self) -> None:
+        raise ClosedError(self._reason)
+
+    def __exit__(self, *_error: object) -> None:
+        """Not reached."""
+
+    def acquire(self, *, blocking: bool) -> bool:
+        """Fails."""
+        del blocking
+        return False
+
+    def release(self) -> None:
+        """Not reached."""
+
+
 class VirtualMachine:
     """A virtual machine of JavaScriptCore on its own thread, with one context and host.js in it.
 
@@ -63,13 +84,15 @@ class VirtualMachine:
         has_pending: Whether entries wait to be released; see ``finish``.
     """
 
+    lock: threading.Lock | _NoLock = _NoLock("a virtual machine of engine 'jsc' was not started")
+
     def __init__(self, library: Library) -> None:
-        self.lock: threading.Lock | _NoLock = threading.Lock()
+        self._thread = OwnThread()
+        self.lock = threading.Lock()
         self.has_pending = False
         self._lib = library.lib
-        self._uncollected_instances = 0
+        self._uncollected = dict.fromkeys(Table, 0)
         self._pending: deque[tuple[Table, int]] = deque()
-        self._thread = OwnThread()
         self.request = self._thread.request
         forking.watch(self)
         self._thread.start(library)
@@ -145,17 +168,23 @@ class VirtualMachine:
 
     def _release_pending(self) -> None:
         self.has_pending = False
-        memories = 0
-        while self._pending:
-            table, entry_id = self._pending.popleft()
-            self.run("release", table, entry_id)
-            memories += table is Table.MEMORIES
-            self._uncollected_instances += table is Table.INSTANCES
-        # The collector sees neither the address space of memories (see memory.py), which runs out
-        # first, nor the code of programs.
-        if memories or self._uncollected_instances >= _MAX_UNCOLLECTED_INSTANCES:
-            self.run("collect")
-            self._uncollected_instances = 0
+        uncollected = self._uncollected
+        try:
+            while self._pending:
+                table, entry_id = self._pending.popleft()
+                uncollected[table] += 1
+                self.run("release", table, entry_id)
+            # The collector sees neither the address space of memories (see memory.py), which runs
+            # out first, nor the code of programs.
+            if (
+                uncollected[Table.MEMORIES]
+                or uncollected[Table.INSTANCES] >= _MAX_UNCOLLECTED_INSTANCES
+            ):
+                self.run("collect")
+                self._uncollected = dict.fromkeys(Table, 0)
+        except BaseException:  # of a signal's handler; the rest goes with the next
+            self.has_pending = True
+            raise
 
     def _answer(self) -> Any:
         """The JSON that an operation left."""
@@ -182,24 +211,3 @@ class Entry:
 
     def __del__(self) -> None:
         self.machine.release(self._table, self.entry_id)
-
-
-class _NoLock:
-    """Stands where the lock of a machine was that is gone: nobody gets in."""
-
-    def __init__(self, reason: str) -> None:
-        self._reason = reason
-
-    def __enter__(self) -> None:
-        raise ClosedError(self._reason)
-
-    def __exit__(self, *_error: object) -> None:
-        """Not reached."""
-
-    def acquire(self, *, blocking: bool) -> bool:
-        """Fails."""
-        del blocking
-        return False
-
-    def release(self) -> None:
-        """Not reached."""

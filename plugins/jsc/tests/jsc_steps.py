@@ -139,17 +139,24 @@ def interrupted_start() -> None:
     engine = open_engine("jsc")
     instantiate(engine, "integers").function("constant")()
     before = len(os.listdir("/proc/self/task"))
-    interrupts = 0
-    signal.signal(signal.SIGALRM, signal.default_int_handler)
+    interrupts, is_armed = 0, False
+
+    def interrupt(*_arguments: object) -> None:
+        nonlocal is_armed
+        if is_armed:
+            is_armed = False
+            raise KeyboardInterrupt
+
+    signal.signal(signal.SIGALRM, interrupt)
     for number in range(60):
-        signal.setitimer(signal.ITIMER_REAL, 0.0002 * (number + 1))
         try:
-            try:
-                open_engine("jsc").close()
-            finally:
-                signal.setitimer(signal.ITIMER_REAL, 0)
+            is_armed = True
+            signal.setitimer(signal.ITIMER_REAL, 0.0002 * (number + 1))
+            open_engine("jsc").close()
+            is_armed = False
         except KeyboardInterrupt:
             interrupts += 1
+    signal.setitimer(signal.ITIMER_REAL, 0)
     say(interrupts > 0, len(os.listdir("/proc/self/task")) - before < 10)
 
 
