@@ -130,6 +130,12 @@ class Helpers:
         """
         return os.getpid() == self._process_id
 
+    @property
+    def are_asleep(self) -> bool:
+        """Whether any sleep in wasm, who would stay awake for a while if they were woken."""
+        count = _U32.unpack_from(self._memory.view, self.mailbox_ptr + _SLEEPERS_OFFSET)[0]
+        return count != 0 and self._patience[0] != 0 and self.are_here
+
     def step_aside(self) -> None:
         """Makes parked helpers leave wasm, so that a forked child finds no lock held by them."""
         if not self.are_here:
@@ -148,10 +154,8 @@ class Helpers:
         Args:
             entry: Of the calling thread alone, and outside of wasm.
         """
-        sleepers = _U32.unpack_from(self._memory.view, self.mailbox_ptr + _SLEEPERS_OFFSET)[0]
-        if sleepers and self._patience[0] and self.are_here:
-            self._placement.follow()
-            entry.rouse(self.mailbox_ptr)
+        self._placement.follow()
+        entry.rouse(self.mailbox_ptr)
 
     def begin(self, submission: Submission) -> None:
         """Lets those who are not parked come; call ``end`` when the submission is over.

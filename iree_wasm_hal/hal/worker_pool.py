@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import struct
 import time
 import weakref
@@ -176,17 +175,17 @@ class WorkerPool:
 
         Where it cannot be done at once it is left: nothing depends on it.
         """
-        executable = self._shared_executable()
-        in_use = self._memory.in_use
-        if self._helpers is None or executable is None:
+        helpers, executable = self._helpers, self._shared_executable()
+        if helpers is None or executable is None or not helpers.are_asleep:
             return
+        in_use = self._memory.in_use
         if in_use._is_owned():  # type: ignore[attr-defined]  # a signal handler amid a growth
             return
         try:
-            # An interruption that came too late for what it was meant for: calls look themselves.
-            with contextlib.suppress(InterruptedCallError):
-                if in_use.acquire(False):
-                    self._helpers.rouse(executable.entries[0])
+            if in_use.acquire(False):
+                helpers.rouse(executable.entries[0])
+        except InterruptedCallError:
+            pass  # too late for what it was meant for; calls look themselves
         finally:
             try:  # noqa: SIM105 - as PatientLock says
                 in_use.release()

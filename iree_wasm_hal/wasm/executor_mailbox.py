@@ -48,6 +48,9 @@ SERVE = "iree_wasm_serve"
 SUBMIT = "iree_wasm_submit"
 ROUSE = "iree_wasm_rouse"
 
+_ROUSED_PATIENCE = 4
+"""Times ``spin_limit`` that a helper polls after a rouse: a call that met cold caches takes 100 us
+or more from its beginning to its submission."""
 _SLICE_NS = 20_000_000
 """A helper's sleep, after which it looks at ``eviction``: no engine interrupts a sleeper."""
 _JOIN_SLICE_NS = 10_000_000
@@ -91,7 +94,7 @@ def emit_await(f: FunctionBuilder, _options: ExecutorOptions) -> None:
         f.wait32(outcome, box.address_of("generation"), generation, _SLICE_NS)
         f.atomic_sub(old, box.address_of("sleeper_count"), 1)
         with f.if_(outcome.is_zero()):  # somebody woke it: a submission is here or to come
-            f.set(polls, box.get("spin_limit"))
+            f.set(polls, box.get("spin_limit") * _ROUSED_PATIENCE)
         f.branch(again)
 
 

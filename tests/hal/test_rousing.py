@@ -31,7 +31,7 @@ ENGINES = [name for name in engine_names() if Feature.THREADS in KNOWN_ENGINES[n
 LONG_S = 30.0
 SLICE_S = 0.02
 """Of a helper's sleep."""
-FOR_EVER = 1 << 30
+FOR_EVER = 1 << 28
 # A workgroup stores its number: all of them ran.
 NUMBERS = """
   (i32.store8
@@ -143,6 +143,7 @@ def test_one_that_was_woken_leaves_when_the_device_closes(
 def roused(monkeypatch: pytest.MonkeyPatch) -> list[object]:
     """Filled with what helpers are told."""
     calls: list[object] = []
+    monkeypatch.setattr(Helpers, "are_asleep", True)
     monkeypatch.setattr(Helpers, "rouse", lambda _self, entry: calls.append(entry))
     return calls
 
@@ -201,6 +202,7 @@ def test_whatever_ends_it_the_device_goes_on(
     def fail(*_arguments: object) -> None:
         raise error
 
+    monkeypatch.setattr(Helpers, "are_asleep", True)
     monkeypatch.setattr(Helpers, "rouse", fail)
     if isinstance(error, InterruptedCallError):
         device.rouse_helpers()
