@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import os
 import statistics
 import time
@@ -11,10 +12,25 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-__all__ = ["ResidentMemory", "growth", "resident_bytes"]
+__all__ = ["ResidentMemory", "give_back_freed_memory", "growth", "resident_bytes"]
 
 _STATM = Path("/proc/self/statm")
 _PAGE = os.sysconf("SC_PAGE_SIZE")
+_M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3  # glibc's malloc.h
+_LARGE = 128 * 1024  # glibc's own, until it is changed or a larger block is freed
+
+
+def give_back_freed_memory() -> None:
+    """Has glibc return arrays to the system as soon as they are freed.
+
+    Otherwise the first large array that is freed teaches it to keep later ones, in a heap for every
+    few threads: after two minutes of the hammer 150 of 440 MB were free memory in such heaps, which
+    went on growing by 1 % a minute. What was in use did not; a leak would not have been seen.
+    """
+    library = ctypes.CDLL(None)
+    if hasattr(library, "mallopt"):  # another C library has other rules
+        for setting in (_M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD):
+            library.mallopt(setting, _LARGE)
 
 
 def resident_bytes() -> int:

@@ -15,6 +15,7 @@ _ROOT = Path(__file__).parents[2]
 sys.path[:0] = [str(_ROOT / "demos"), str(Path(__file__).parent)]
 
 from hammer_run import run  # noqa: E402 - needs the path
+from resident_memory import give_back_freed_memory  # noqa: E402 - as well
 
 from iree_wasm_hal.engine import list_engines  # noqa: E402 - stays with it
 
@@ -29,6 +30,7 @@ def main() -> int:
     parser.add_argument("--workers", type=int, default=2)
     parser.add_argument("--growth", type=float, help="largest share that passes", default=0.05)
     options = parser.parse_args()
+    give_back_freed_memory()
     names = [name for name in options.engines.split(",") if name] or _available()
     print(f"seed {options.seed}, engines {', '.join(names)}", flush=True)
     outcome = run(
