@@ -16,6 +16,7 @@ from iree_wasm_hal.hal.guest_memory import GuestMemory
 from iree_wasm_hal.hal.helpers import Helpers
 from iree_wasm_hal.hal.suballocator import Suballocator
 from iree_wasm_hal.hal.watchdog import Watchdog
+from iree_wasm_hal.hal.worker_pool import WorkerPool
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -282,6 +283,30 @@ def test_a_call_that_never_came_to_its_kernel_names_none(
     assert str(raised.value) == "the call took longer than its timeout of 0.05 s"
     assert evictions.count == 0, "there is nothing to recover from"
     device.queue_execute(None, None, recorded)
+
+
+def test_ctrl_c_as_recovery_begins_leaves_it_to_the_next_submission(
+    make_device: Callable[..., Device],
+    make_module: Any,
+    hand_kernel: Any,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    device = make_device()
+    kernels = {"nothing": hand_kernel(NOTHING), "trap": hand_kernel("(unreachable)")}
+    executable = device.prepare_executable(STOCK, make_module(kernels))
+
+    def press_ctrl_c(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    evictions = Evictions(monkeypatch)
+    with monkeypatch.context() as interrupted:
+        interrupted.setattr(WorkerPool, "_recover", press_ctrl_c)
+        with pytest.raises(KeyboardInterrupt):
+            device.queue_execute(None, None, record(device, executable, "trap"))
+    assert evictions.count == 0
+    for _ in range(2):
+        device.queue_execute(None, None, record(device, executable, "nothing"))
+        assert evictions.count == 1
 
 
 def test_helpers_stay_after_the_submission_behind_a_cancelled_one(
