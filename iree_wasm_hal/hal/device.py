@@ -289,30 +289,6 @@ class Device(HostQueue):
         """
         self._scheduler.submit(wait, signal, self._execute, command_buffer, bindings)
 
-    @property
-    def shared_count(self) -> int:
-        """Submissions so far that were shared with helpers, or were to be."""
-        return self._pool.shared_count
-
-    def rouse_helpers(self) -> None:
-        """Wakes helpers that sleep in wasm, because work for them is likely to come very soon.
-
-        They are then awake when it comes. Never waits: where the device is busy they are, too.
-        """
-        lock = self._scheduler.lock
-        if lock._is_owned():  # type: ignore[attr-defined]  # as threading.Condition does
-            return
-        try:
-            if lock.acquire(False) and not (
-                self._scheduler.is_closed or SIGNAL_GUARD.is_disturbed()
-            ):
-                self._pool.rouse()
-        finally:
-            try:  # noqa: SIM105 - as PatientLock says
-                lock.release()
-            except RuntimeError:
-                pass
-
     def queue_flush(self) -> None:
         """Starts pending work; here everything starts by itself."""
         self._scheduler.check_open()
@@ -365,6 +341,7 @@ class Device(HostQueue):
         )
 
     def _execute(self, command_buffer: CommandBuffer, bindings: Sequence[Binding]) -> None:
+        self._pool.settle()
         submission = command_buffer.take_submission()
         submission.write(bindings)
         self._counters.submissions += 1

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import struct
 import time
-import weakref
 from typing import TYPE_CHECKING
 
 from iree_wasm_hal.errors import InterruptedCallError, TrapError
@@ -20,10 +19,7 @@ from iree_wasm_hal.wasm.stream import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from iree_wasm_hal.engine.contract import Instance, WasmFunction
-    from iree_wasm_hal.hal.executable import Executable
     from iree_wasm_hal.hal.guest_memory import GuestMemory
     from iree_wasm_hal.hal.statistics import Counters
     from iree_wasm_hal.hal.suballocator import Suballocator
@@ -58,7 +54,6 @@ class WorkerPool:
 
     Attributes:
         workers: By index.
-        shared_count: Submissions that were shared with helpers, or were to be.
     """
 
     __slots__ = (
@@ -70,11 +65,9 @@ class WorkerPool:
         "_loading",
         "_local_memory_byte_length",
         "_memory",
-        "_shared_executable",
         "_suballocator",
         "_unsettled",
         "_watchdog",
-        "shared_count",
         "workers",
     )
 
@@ -100,8 +93,6 @@ class WorkerPool:
         self._loading: Instance | None = None
         self._is_cancelled = False
         self._helpers = Helpers(memory, suballocator, self.workers) if worker_count > 1 else None
-        self.shared_count = 0
-        self._shared_executable: Callable[[], Executable | None] = _nothing
 
     def call(self, instance: Instance, function: WasmFunction, *arguments: int) -> int | None:
         """Calls a function of a module that is being loaded.
@@ -123,8 +114,16 @@ class WorkerPool:
         finally:
             self._loading = None
 
+    def settle(self) -> None:
+        """Recovers from a submission of which Ctrl-C left it undone.
+
+        Before the next one is written: it may be the same, and a helper still inside.
+        """
+        if self._unsettled is not None:
+            self._recover(self._unsettled)
+
     def execute(self, submission: Submission) -> None:
-        """Executes a submission whose block and binding table are written.
+        """Executes a submission whose block and binding table are written, after ``settle``.
 
         Raises:
             TrapError: A kernel trapped; names the kernel.
@@ -132,19 +131,16 @@ class WorkerPool:
             InterruptedCallError: As ``call``; names the kernel, if one began.
             LimitError: Out of linear memory for workgroup-local memory.
         """
-        if self._unsettled is not None:
-            self._recover(self._unsettled)  # Ctrl-C came first
         if submission.local_memory_byte_length > self._local_memory_byte_length:
             self._reserve_local_memory(submission.local_memory_byte_length)
         self._is_cancelled = False
-        self._current = submission
         watchdog, in_use = self._watchdog, self._memory.in_use
         try:
             if not in_use.acquire(False):
                 in_use.wait()
             try:
-                watchdog.begin()
-                self._unsettled = submission
+                watchdog.begin()  # first: what it may still be about to end is not this
+                self._current = self._unsettled = submission
                 result = self._run(submission)
             finally:
                 watchdog.end()
@@ -169,28 +165,6 @@ class WorkerPool:
             # Too late for this submission. A helper that has not met it yet would in the next.
             self._helpers.evict()
         self._unsettled = None
-
-    def rouse(self) -> None:
-        """Wakes helpers that sleep in wasm; the caller holds the device's lock, and runs nothing.
-
-        Where it cannot be done at once it is left: nothing depends on it.
-        """
-        helpers, executable = self._helpers, self._shared_executable()
-        if helpers is None or executable is None or not helpers.are_asleep:
-            return
-        in_use = self._memory.in_use
-        if in_use._is_owned():  # type: ignore[attr-defined]  # a signal handler amid a growth
-            return
-        try:
-            if in_use.acquire(False):
-                helpers.rouse(executable.entries[0])
-        except InterruptedCallError:
-            pass  # too late for what it was meant for; calls look themselves
-        finally:
-            try:  # noqa: SIM105 - as PatientLock says
-                in_use.release()
-            except RuntimeError:
-                pass
 
     def cancel(self) -> None:
         """Ends what is running, from any thread; nothing otherwise.
@@ -237,9 +211,6 @@ class WorkerPool:
         return self.workers[0].run(submission)
 
     def _run_shared(self, submission: Submission, helpers: Helpers) -> int | None:
-        self.shared_count += 1
-        if submission.first_executable is not None:
-            self._shared_executable = weakref.ref(submission.first_executable)
         result: int | None = None
         try:
             helpers.begin(submission)
@@ -340,7 +311,3 @@ class WorkerPool:
             return TrapError(message, kind=error.kind, frames=error.frames)
         where = f"in kernel {submission.started_command()!r}"
         return self._watchdog.end_of(InterruptedCallError(f"{error} ({where})"), where)
-
-
-def _nothing() -> None:
-    """Where no submission was shared yet."""

@@ -292,20 +292,21 @@ def test_ctrl_c_as_recovery_begins_leaves_it_to_the_next_submission(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     device = make_device()
-    kernels = {"nothing": hand_kernel(NOTHING), "trap": hand_kernel("(unreachable)")}
-    executable = device.prepare_executable(STOCK, make_module(kernels))
+    executable = device.prepare_executable(STOCK, make_module({"nothing": hand_kernel(NOTHING)}))
+    recorded = record(device, executable, "nothing")
 
     def press_ctrl_c(*_: object) -> None:
         raise KeyboardInterrupt
 
     evictions = Evictions(monkeypatch)
     with monkeypatch.context() as interrupted:
+        interrupted.setattr(WorkerPool, "_run", press_ctrl_c)
         interrupted.setattr(WorkerPool, "_recover", press_ctrl_c)
         with pytest.raises(KeyboardInterrupt):
-            device.queue_execute(None, None, record(device, executable, "trap"))
+            device.queue_execute(None, None, recorded)
     assert evictions.count == 0
-    for _ in range(2):
-        device.queue_execute(None, None, record(device, executable, "nothing"))
+    for again in (recorded, record(device, executable, "nothing")):
+        device.queue_execute(None, None, again)
         assert evictions.count == 1
 
 
