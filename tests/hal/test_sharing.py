@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from typing import TYPE_CHECKING
 
 import pytest
@@ -175,3 +176,20 @@ def _runs(decided: list[bool]) -> Iterator[int]:
     for is_shared in decided:
         length = length + 1 if is_shared else 0
         yield length
+
+
+def test_ctrl_c_amid_a_judgement_is_no_error_later() -> None:
+    class Cleared(deque[float]):
+        def clear(self) -> None:
+            super().clear()
+            raise KeyboardInterrupt
+
+    sharing = Sharing()
+    sharing._recent_s = Cleared(maxlen=5)
+    interrupts = 0
+    for _ in range(100):
+        try:
+            sharing.note(1e-5)
+        except KeyboardInterrupt:
+            interrupts += 1
+    assert interrupts > 1
