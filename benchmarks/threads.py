@@ -7,8 +7,8 @@ usage: python benchmarks/threads.py [--engine A,B] [--rounds N] [--json FILE|-]
 ``one call``: a call with two threads against one with one thread. ``two calls``: two modules with
 one thread each, called at once, against calls of one of them alone. ``waking and joining``: what a
 submission of some 0.5 ms takes with two threads, above half of what its kernels take with one. The
-helper waits in wasm, where it spins for a while and then sleeps; one that sleeps is woken when a
-call begins, and by the time its submission comes is awake or on its way. ``two empty workgroups``
+helper waits in wasm, where it spins for a while and then sleeps; one that sleeps wakes as
+fast as the system wakes it. ``two empty workgroups``
 and ``one workgroup``: what a call costs that has nothing worth sharing.
 
 ``machine`` is what two threads have here at all. If native code that shares nothing gets less than

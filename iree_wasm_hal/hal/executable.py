@@ -21,7 +21,7 @@ from iree_wasm_hal.hal.executable_library import (
 )
 from iree_wasm_hal.hal.suballocator import ALIGNMENT
 from iree_wasm_hal.status import StatusCode, invocation_error
-from iree_wasm_hal.wasm.executor import EXECUTE, ROUSE, SERVE, SUBMIT
+from iree_wasm_hal.wasm.executor import EXECUTE, SERVE, SUBMIT
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -48,7 +48,6 @@ class Entry:
         execute: ``iree_wasm_execute(submission_ptr, worker_ptr)``.
         submit: ``iree_wasm_submit(mailbox_ptr, submission_ptr, worker_ptr)``, where there is it.
         serve: ``iree_wasm_serve(mailbox_ptr, worker_ptr)``, where there is it.
-        rouse: ``iree_wasm_rouse(mailbox_ptr)``, where there is it.
     """
 
     __slots__ = (
@@ -57,7 +56,6 @@ class Entry:
         "_stack_pointer",
         "execute",
         "instance",
-        "rouse",
         "serve",
         "submit",
     )
@@ -69,11 +67,9 @@ class Entry:
         self.execute: WasmFunction = instance.function(EXECUTE)
         self.submit: WasmFunction
         self.serve: WasmFunction
-        self.rouse: WasmFunction
         if has_helpers:
             self.submit = instance.function(SUBMIT)
             self.serve = instance.function(SERVE)
-            self.rouse = instance.function(ROUSE)
         self._initialize = instance.function(_INITIALIZE)
         self._memory_base = memory_base
         self._stack_pointer = stack_pointer

@@ -48,7 +48,6 @@ _LEAVE_S = 0.02
 _U32 = struct.Struct("<I")
 _SETTINGS = struct.Struct("<5I")
 """The mailbox from ``eviction`` to ``idle_slice_count``."""
-_SLEEPERS_OFFSET = MAILBOX.offset("sleeper_count")
 _STOP_OFFSET = SUBMISSION_BLOCK.offset("stop")
 
 
@@ -130,12 +129,6 @@ class Helpers:
         """
         return os.getpid() == self._process_id
 
-    @property
-    def are_asleep(self) -> bool:
-        """Whether any sleep in wasm, who would stay awake for a while if they were woken."""
-        count = _U32.unpack_from(self._memory.view, self.mailbox_ptr + _SLEEPERS_OFFSET)[0]
-        return count != 0 and self._patience[0] != 0 and self.are_here
-
     def step_aside(self) -> None:
         """Makes parked helpers leave wasm, so that a forked child finds no lock held by them."""
         if not self.are_here:
@@ -144,18 +137,6 @@ class Helpers:
             while self._job is None and self._outside_count < len(self._workers):
                 self._request_eviction()
                 self._wake.wait(_LEAVE_S)
-
-    def rouse(self, entry: Entry) -> None:
-        """Wakes those who sleep in wasm: a submission is about to come.
-
-        Waking takes the system longer than all else that a submission costs. Those who are awake
-        wait for it as long as they would after one.
-
-        Args:
-            entry: Of the calling thread alone, and outside of wasm.
-        """
-        self._placement.follow()
-        entry.rouse(self.mailbox_ptr)
 
     def begin(self, submission: Submission) -> None:
         """Lets those who are not parked come; call ``end`` when the submission is over.

@@ -28,7 +28,6 @@ class Caller:
     Attributes:
         lock: Held during a call; a VM context runs one at a time.
         running: The call that runs now. Under the lock.
-        helped_device: The device, if it has helpers.
         background: Runs calls that an event loop waits for.
         is_closed: Whether the module is closed: whoever had the lock calls ``finish`` then.
     """
@@ -40,7 +39,6 @@ class Caller:
         "_timeout",
         "_watchdog",
         "background",
-        "helped_device",
         "is_closed",
         "lock",
         "running",
@@ -50,7 +48,6 @@ class Caller:
         self, device: Device, end: Callable[[], None], timeout: float | None = None
     ) -> None:
         self._device = device
-        self.helped_device = device if device.threads > 1 else None
         self._end: Callable[[], None] | None = end
         self._watchdog = device.watchdog
         self._timeout = timeout

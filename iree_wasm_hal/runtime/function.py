@@ -59,7 +59,6 @@ class Function(FunctionFace):
         self._call: Callable[..., object] = vm_function
         self._caller = caller
         text = vm_function.attrs.get(_DECLARATION)
-        self._was_shared = False
         self._declaration = _fitting(text, convention, is_async=is_async)
         self.signature = text or f"{name}{_describe(convention)}"
         declared = self._declaration
@@ -162,14 +161,9 @@ class Function(FunctionFace):
             if not lock.acquire(False):
                 lock.wait()
             interrupted, caller.running = caller.running, call
-            helped, shared_count = caller.helped_device, 0
             try:
                 if caller.is_closed:
                     raise ClosedError(f"call of {self.name} after its module was closed")
-                if helped is not None:
-                    shared_count = helped.shared_count
-                    if self._was_shared:  # so will this call be, after some work of the host's
-                        helped.rouse_helpers()
                 values = self._convert(arguments)
                 if self.is_async:
                     return self._run_async(values, fences)
@@ -178,8 +172,6 @@ class Function(FunctionFace):
                 self._raise_mismatch(error, values)
             finally:
                 caller.running = interrupted
-                if helped is not None:
-                    self._was_shared = helped.shared_count != shared_count
         finally:
             THIS_THREAD.call = outer
             try:  # noqa: SIM105 - as PatientLock says

@@ -40,11 +40,9 @@ from iree_wasm_hal.wasm.executor_commands import (
 )
 from iree_wasm_hal.wasm.executor_dispatch import emit_dispatch, emit_resolve, emit_resolve_length
 from iree_wasm_hal.wasm.executor_mailbox import (
-    ROUSE,
     SERVE,
     SUBMIT,
     emit_await,
-    emit_rouse,
     emit_serve,
     emit_step_out,
     emit_submit,
@@ -66,7 +64,6 @@ if TYPE_CHECKING:
 __all__ = [
     "EXECUTE",
     "EXPORTS",
-    "ROUSE",
     "SERVE",
     "SUBMIT",
     "ExecutorFunctions",
@@ -74,7 +71,7 @@ __all__ = [
 ]
 
 EXECUTE = "iree_wasm_execute"
-EXPORTS = (EXECUTE, SUBMIT, SERVE, ROUSE)
+EXPORTS = (EXECUTE, SUBMIT, SERVE)
 """Functions that the host calls; all but the first only where workers can wait in wasm."""
 
 
@@ -120,7 +117,6 @@ def _functions(options: ExecutorOptions) -> dict[str, tuple[Signature, Callable[
             "await_submission": (Signature(slot, result), emit_await),
             SERVE: (Signature((mailbox, blocks[1]), result), emit_serve),
             SUBMIT: (Signature((mailbox, *blocks), result), emit_submit),
-            ROUSE: (Signature((mailbox,), ()), emit_rouse),
         }
     return functions
 

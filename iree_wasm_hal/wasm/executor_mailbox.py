@@ -7,8 +7,6 @@ waits for a helper that has not come, and none is waited for that came too late:
   poll that word, then sleep on it; it wakes them only if somebody sleeps.
 * **Joining.** A helper sets its slot to INSIDE and looks at ``generation`` again. If it is still
   the odd one, the submitter has yet to close and will see the slot; if not, the helper steps out.
-* **Rousing.** Before that, in ``iree_wasm_rouse``, whoever expects a submission wakes those that
-  sleep. They poll for a while, and are awake when it comes.
 * **Closing.** When its own share is done the submitter makes ``generation`` even, and then waits
   for every slot to be OUT. A helper that is INSIDE has at most its last claim to finish.
 
@@ -34,11 +32,9 @@ if TYPE_CHECKING:
     from iree_wasm_hal.wasm.expressions import Local, Value
 
 __all__ = [
-    "ROUSE",
     "SERVE",
     "SUBMIT",
     "emit_await",
-    "emit_rouse",
     "emit_serve",
     "emit_step_out",
     "emit_submit",
@@ -46,11 +42,7 @@ __all__ = [
 
 SERVE = "iree_wasm_serve"
 SUBMIT = "iree_wasm_submit"
-ROUSE = "iree_wasm_rouse"
 
-_ROUSED_PATIENCE = 4
-"""Times ``spin_limit`` that a helper polls after a rouse: a call that met cold caches takes 100 us
-or more from its beginning to its submission."""
 _SLICE_NS = 20_000_000
 """A helper's sleep, after which it looks at ``eviction``: no engine interrupts a sleeper."""
 _JOIN_SLICE_NS = 10_000_000
@@ -93,8 +85,6 @@ def emit_await(f: FunctionBuilder, _options: ExecutorOptions) -> None:
         f.atomic_add(old, box.address_of("sleeper_count"), 1)
         f.wait32(outcome, box.address_of("generation"), generation, _SLICE_NS)
         f.atomic_sub(old, box.address_of("sleeper_count"), 1)
-        with f.if_(outcome.is_zero()):  # somebody woke it: a submission is here or to come
-            f.set(polls, box.get("spin_limit") * _ROUSED_PATIENCE)
         f.branch(again)
 
 
@@ -138,12 +128,6 @@ def emit_submit(f: FunctionBuilder, _options: ExecutorOptions) -> None:
     f.atomic_add(old, generation, 1)
     _emit_join(f, mailbox, box, worker)
     f.return_(result)
-
-
-def emit_rouse(f: FunctionBuilder, _options: ExecutorOptions) -> None:
-    """``iree_wasm_rouse(mailbox)``: wakes helpers that sleep."""
-    (mailbox,) = f.parameters
-    f.notify_all(f.record(MAILBOX, mailbox).address_of("generation"))
 
 
 def _emit_join(f: FunctionBuilder, mailbox: Local, box: Record, worker: Local) -> None:
