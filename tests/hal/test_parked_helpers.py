@@ -225,3 +225,41 @@ def test_kernels_that_write_over_the_workers_state(
             run_both(device, executable)
     device.timeout = LONG_S
     assert run_both(device, executable) == [1, 1]
+
+
+# Worker 0 traps; worker 1 goes on without end.
+TRAP_BESIDE_A_LOOP = (
+    BOTH.removesuffix("(i32.const 0)")
+    + """(if (local.get $me) (then (loop $forever (br $forever))))
+  (unreachable)"""
+)
+
+
+def test_ctrl_c_while_helpers_are_waited_for(
+    device: Device, make_module: Any, hand_kernel: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is raised when they are out: the next call's memory is not theirs to write to."""
+    kernels = {
+        "both": hand_kernel(BOTH, binding_count=1),
+        "trap": hand_kernel(TRAP_BESIDE_A_LOOP, binding_count=1),
+    }
+    executable = device.prepare_executable(STOCK, make_module(kernels))
+    assert run_both(device, executable) == [1, 1]
+    drive_out, waits = Helpers._drive_out, []
+
+    def drive_out_until_ctrl_c(helpers: Helpers) -> None:
+        waits.append(helpers)
+        if len(waits) == 1:
+            raise KeyboardInterrupt
+        drive_out(helpers)
+
+    monkeypatch.setattr(Helpers, "_drive_out", drive_out_until_ctrl_c)
+    recorded = device.create_command_buffer(binding_capacity=1)
+    recorded.dispatch(executable, 1, (2, 1, 1), [], [(0, None, 0, 8)])
+    recorded.finalize()
+    out = device.allocator.upload(np.zeros(2, np.uint32))
+    with pytest.raises(KeyboardInterrupt):
+        device.queue_execute(None, None, recorded, [(out, 0, 8)])
+    assert len(waits) > 1
+    for _ in range(3):
+        assert run_both(device, executable) == [1, 1]
