@@ -8,8 +8,10 @@ usage: python benchmarks/threads.py [--engine A,B] [--rounds N] [--json FILE|-]
 one thread each, called at once, against calls of one of them alone. ``waking and joining``: what a
 submission of some 0.5 ms takes with two threads, above half of what its kernels take with one. The
 helper waits in wasm, where it spins for a while and then sleeps; one that sleeps wakes as
-fast as the system wakes it. ``two empty workgroups``
-and ``one workgroup``: what a call costs that has nothing worth sharing.
+fast as the system wakes it: what it does meanwhile, the other does. ``two empty workgroups``: what
+a call costs that has nothing worth sharing, as it is, and with the sharing forced upon it: that is
+what it costs to wake or tell a helper, and to join it. ``one workgroup``: a call with nothing to
+share.
 
 ``machine`` is what two threads have here at all. If native code that shares nothing gets less than
 1.95 x, something else is running, and the rest says little. Real-time priority helps (``chrt -f 5
@@ -29,6 +31,7 @@ import time
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from unittest import mock
 
 import numpy as np
 
@@ -40,6 +43,7 @@ from model_files import compiled
 
 import iree_wasm_hal as iwh
 from iree_wasm_hal.engine import Engine, Feature
+from iree_wasm_hal.hal.sharing import Sharing
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -176,6 +180,31 @@ def model_lines(
     yield Line(engine.info.name, f"two calls: {name}", one, two, value, "x", bound, is_met)
 
 
+def _stay_as_you_are(_sharing: Sharing, _taken_s: float) -> None:
+    """In place of ``Sharing.note``: a submission is shared until something speaks against it."""
+
+
+def forced_lines(engine: Engine, rounds: int) -> Iterator[Line]:
+    """What it costs to share a submission of no work, which is otherwise not shared."""
+    archive = compiled(Path(__file__).with_name("thread_gain.mlir"))
+    argument = np.ones(8192, np.float32)
+    with (
+        mock.patch.object(Sharing, "note", _stay_as_you_are),
+        iwh.load(archive, engine=engine) as alone,
+        iwh.load(archive, engine=engine, threads=2) as helped,
+    ):
+        calls: dict[str, Call] = {
+            "one": lambda: alone.short(argument),
+            "two": lambda: helped.short(argument),
+        }
+        for when in ("spins", "sleeps"):
+            samples = (
+                in_a_row(calls, rounds) if when == "spins" else in_turns(calls, rounds, _ASLEEP_S)
+            )
+            cost = samples["two"] - samples["one"]
+            yield waking(engine, f"two empty workgroups, shared, {when}", samples, cost)
+
+
 def small_lines(engine: Engine, rounds: int) -> Iterator[Line]:
     """What the second thread costs calls that take microseconds."""
     archive = compiled(Path(__file__).with_name("thread_gain.mlir"))
@@ -231,6 +260,7 @@ def lines(names: list[str], rounds: int) -> Iterator[Line]:
                 yield from model_lines(engine, title, model(), target, rounds)
             if Feature.THREADS in features:
                 yield from small_lines(engine, rounds * _SMALL_ROUNDS)
+                yield from forced_lines(engine, rounds * _SMALL_ROUNDS)
     yield from machine_lines(rounds)
 
 
