@@ -124,7 +124,7 @@ class Canceller:
         while (job := self._jobs.get()) is not None:
             module, wait, delay_s = job
             wait()
-            time.sleep(delay_s)
+            time.sleep(delay_s)  # so that the call is ended somewhere in its middle
             self._asked_at = time.monotonic()
             module.cancel()
             self._is_done.set()
@@ -246,7 +246,7 @@ def model_subjects(device: iwh.Device, target: str, check: Callable[[], None]) -
 
             def wait() -> None:
                 while module.statistics.submissions == before:
-                    time.sleep(_POLL_S)
+                    time.sleep(_POLL_S)  # a count is no event that one could wait for
 
             return wait
 

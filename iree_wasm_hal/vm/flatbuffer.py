@@ -9,6 +9,7 @@ Spec: https://flatbuffers.dev/internals/ (binary format).
 from __future__ import annotations
 
 import struct
+from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol
@@ -80,7 +81,7 @@ class _Inline:
         return self.packer.size
 
 
-class _Reference:
+class _Reference(ABC):
     """What an offset in the table leads to."""
 
     inline_length: ClassVar[int] = 4
@@ -89,9 +90,9 @@ class _Reference:
     def read(self, decoder: Decoder, position: int, previous: Any) -> Any:
         return self.target(decoder, decoder.follow(position), previous)
 
+    @abstractmethod
     def target(self, decoder: Decoder, position: int, previous: Any) -> Any:
         """The value, from what stands at ``position``."""
-        raise NotImplementedError
 
 
 @dataclass(frozen=True)
