@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 import pytest
 
-from iree_wasm_hal.errors import CallTimeoutError, ClosedError, LimitError
+from iree_wasm_hal.errors import CallTimeoutError, ClosedError, EngineError, LimitError
 from iree_wasm_hal.hal.call import Call, inside
 from iree_wasm_hal.hal.device import Device
 from iree_wasm_hal.hal.device_options import memory_type
@@ -42,6 +42,16 @@ def make_device(engine: Engine) -> Iterator[Callable[..., Device]]:
     yield make
     for device in devices:
         device.close()
+
+
+@pytest.fixture
+def prepared(
+    make_device: Callable[..., Device], make_module: Any, hand_kernel: Any
+) -> tuple[Device, Executable]:
+    """A device, and its kernel that does nothing."""
+    device = make_device()
+    module = make_module({"nothing": hand_kernel(NOTHING)})
+    return device, device.prepare_executable(STOCK, module)
 
 
 def threads_of_devices() -> set[threading.Thread]:
@@ -89,7 +99,17 @@ class Instances:
 
     @property
     def are_closed(self) -> list[bool]:
-        return [getattr(instance, "store", None) is None for instance in self.made]
+        return [_is_closed(instance) for instance in self.made]
+
+
+def _is_closed(instance: Instance) -> bool:
+    try:
+        instance.function("iree_wasm_no_such_function")
+    except ClosedError:
+        return True
+    except EngineError:
+        return False
+    raise AssertionError("an instance has a function of any name")
 
 
 @pytest.fixture
@@ -114,7 +134,10 @@ def test_a_module_that_is_loaded_without_end(
         device.prepare_executable(STOCK, endless)
     assert instances.are_closed == [True, True]
     device.timeout = None
-    device.prepare_executable(STOCK, make_module(kernels))
+    kept = device.prepare_executable(STOCK, make_module(kernels))
+    assert instances.are_closed == [True, True, False, False]
+    kept.close()
+    assert all(instances.are_closed)
 
 
 def test_instances_of_the_workers_before_the_one_that_gets_none(
@@ -132,15 +155,10 @@ def test_instances_of_the_workers_before_the_one_that_gets_none(
     "part", [Helpers, Executable, GuestMemory, Watchdog], ids=lambda part: part.__name__
 )
 def test_a_second_close_does_what_the_first_left(
-    part: type,
-    make_device: Callable[..., Device],
-    make_module: Any,
-    hand_kernel: Any,
-    monkeypatch: pytest.MonkeyPatch,
+    part: type, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     before = threads_of_devices()
-    device = make_device()
-    executable = device.prepare_executable(STOCK, make_module({"nothing": hand_kernel(NOTHING)}))
+    device, executable = request.getfixturevalue("prepared")
     with inside(Call(60.0)):
         device.watchdog.begin()  # it has a thread as well
         device.watchdog.end()
@@ -257,13 +275,9 @@ def test_headers_of_executables_that_are_gone(make_device: Callable[..., Device]
 
 
 def test_a_call_that_never_came_to_its_kernel_names_none(
-    make_device: Callable[..., Device],
-    make_module: Any,
-    hand_kernel: Any,
-    monkeypatch: pytest.MonkeyPatch,
+    prepared: tuple[Device, Executable], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    device = make_device()
-    executable = device.prepare_executable(STOCK, make_module({"nothing": hand_kernel(NOTHING)}))
+    device, executable = prepared
     recorded = record(device, executable, "nothing")
     evictions = Evictions(monkeypatch)
     is_held, is_over = threading.Event(), threading.Event()
@@ -275,24 +289,22 @@ def test_a_call_that_never_came_to_its_kernel_names_none(
 
     holder = threading.Thread(target=hold)
     holder.start()
-    assert is_held.wait(60.0)
-    with pytest.raises(CallTimeoutError) as raised, inside(Call(0.05)):
-        device.queue_execute(None, None, recorded)
-    is_over.set()
-    holder.join()
+    try:
+        assert is_held.wait(60.0)
+        with pytest.raises(CallTimeoutError) as raised, inside(Call(0.05)):
+            device.queue_execute(None, None, recorded)
+    finally:
+        is_over.set()
+        holder.join()
     assert str(raised.value) == "the call took longer than its timeout of 0.05 s"
     assert evictions.count == 0, "there is nothing to recover from"
     device.queue_execute(None, None, recorded)
 
 
 def test_ctrl_c_as_recovery_begins_leaves_it_to_the_next_submission(
-    make_device: Callable[..., Device],
-    make_module: Any,
-    hand_kernel: Any,
-    monkeypatch: pytest.MonkeyPatch,
+    prepared: tuple[Device, Executable], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    device = make_device()
-    executable = device.prepare_executable(STOCK, make_module({"nothing": hand_kernel(NOTHING)}))
+    device, executable = prepared
     recorded = record(device, executable, "nothing")
 
     def press_ctrl_c(*_: object) -> None:
